@@ -1,0 +1,252 @@
+"""The record's schema, and the tf.data pipelines that feed training and validation.
+
+A record is a tf.train.Example with two bytes features: the JPG patch and the BMP patch,
+each side x side int16, little-endian, row-major, grey levels 0..255. Files are numbered
+from 1 (train_1.tfrecords), 10,000 records each, uncompressed. Nothing else is needed to
+read them; the split.json beside them adds counts to check against.
+"""
+
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
+import numpy as np
+import tensorflow as tf
+
+from car_shell import UserError
+from car_split import SPLIT_FILE, read_split
+
+JPG, BMP = "train/image1", "train/image2"  # the val files use the same two names
+RECORDS_PER_FILE = 10_000
+FEATURES = {name: tf.io.FixedLenFeature([], tf.string) for name in (JPG, BMP)}
+CHECK_BATCH = 500  # records parsed at a time while checking
+SHUFFLE_BYTES = 256 * 2**20  # memory for shuffling; more than this buys no better mixing
+
+
+class RecordSet(NamedTuple):
+    """A folder of record files that has been read through and found whole."""
+
+    folder: Path
+    counts: dict  # {path: number of records}
+    side: int  # patch side in pixels
+    mse: float  # between JPG and BMP patches, squared grey levels: the loss to beat
+    jpg_range: tuple  # (lowest, highest) grey level
+    bmp_range: tuple
+
+    @property
+    def total(self):
+        """Number of records in all files."""
+        return sum(self.counts.values())
+
+
+# ---- the record ----------------------------------------------------------------------------
+
+
+def to_record(jpg, bmp):
+    """Serialize a pair of patches, [side, side] in grey levels 0..255, as one record (bytes)."""
+    feature = {
+        name: tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[patch.astype("<i2").tobytes()])
+        )
+        for name, patch in ((JPG, jpg), (BMP, bmp))
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def side_of(record):
+    """The patch side in pixels of one serialized record, from its byte count (2 * side * side)."""
+    size = len(tf.io.parse_single_example(record, FEATURES)[JPG].numpy())
+    side = math.isqrt(size // 2)
+    if side == 0 or 2 * side * side != size:
+        raise ValueError(f"{size} bytes are no square int16 patch")
+    return side
+
+
+def parse_batch(records, side):
+    """Parse serialized records [N] into (jpg, bmp), int16 [N, side, side, 1] each, at one go."""
+    parsed = tf.io.parse_example(records, FEATURES)
+    return tuple(
+        tf.reshape(
+            tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), [-1, side, side, 1]
+        )
+        for name in (JPG, BMP)
+    )
+
+
+# ---- files and their check -----------------------------------------------------------------
+
+
+def record_files(folder):
+    """Return the *.tfrecords of a folder by number. Raises UserError for none, or a gap in the numbers."""
+    numbered = {}
+    for path in folder.glob("*.tfrecords"):
+        match = re.fullmatch(r"(.*)_(\d+)\.tfrecords", path.name)
+        if match is None:
+            raise UserError(f"{path}: record files are named like train_1.tfrecords")
+        numbered[match[1], int(match[2])] = path
+    if not numbered:
+        raise UserError(f"{folder} holds no *.tfrecords; write them with load_train_data.py")
+    prefixes = {prefix for prefix, _ in numbered}
+    if len(prefixes) > 1:
+        raise UserError(f"{folder} mixes record files named {' and '.join(sorted(prefixes))}")
+    prefix = prefixes.pop()
+    for number in range(1, len(numbered) + 1):
+        if (prefix, number) not in numbered:
+            raise UserError(f"{folder / f'{prefix}_{number}.tfrecords'} is missing")
+    return [numbered[key] for key in sorted(numbered)]
+
+
+def _first_bad_record(path, side):
+    """Find the first record of a file that cannot be read, from 1. Returns (number, reason)."""
+    number = 1
+    try:
+        for record in tf.data.TFRecordDataset(str(path)):
+            found = side_of(record)
+            if found != side:
+                return number, f"holds a patch of {found}x{found}, the others {side}x{side}"
+            jpg, bmp = parse_batch(record[tf.newaxis], side)
+            for patch in (jpg, bmp):
+                if int(tf.reduce_min(patch)) < 0 or int(tf.reduce_max(patch)) > 255:
+                    return number, "has grey levels outside 0..255"
+            number += 1
+    except (tf.errors.OpError, ValueError) as error:
+        return number, str(getattr(error, "message", error)).splitlines()[0]
+    return number, "cannot be read"
+
+
+def check_file(path, side):
+    """Read a record file through: checksums, schema, patch size, range.
+
+    Returns (records, sum of squared JPG - BMP differences, (jpg low, high), (bmp low, high)).
+    Raises UserError with the file, the record's number and the reason.
+    """
+    count, squares, lows, highs = 0, 0.0, [], []
+    records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(CHECK_BATCH)
+    try:
+        for jpg, bmp in records.map(lambda batch: parse_batch(batch, side)):
+            jpg, bmp = jpg.numpy(), bmp.numpy()
+            count += len(jpg)
+            squares += float(np.square(jpg - bmp, dtype=np.float32).sum(dtype=np.float64))
+            lows.append((jpg.min(), bmp.min()))
+            highs.append((jpg.max(), bmp.max()))
+    except (tf.errors.OpError, ValueError):
+        broken = True
+    else:
+        broken = count > 0 and (np.min(lows) < 0 or np.max(highs) > 255)
+    if broken:
+        number, reason = _first_bad_record(path, side)
+        raise UserError(f"{path}: record {number}: {reason}; write the set again with the loader")
+    if count == 0:
+        raise UserError(f"{path} holds no records; write the set again with the loader")
+    ranges = zip(np.min(lows, axis=0).tolist(), np.max(highs, axis=0).tolist(), strict=True)
+    return count, squares, *ranges
+
+
+def check_records(folder, watch=lambda path, count: None):
+    """Read every record of a folder through and return its RecordSet.
+
+    watch is called with each file's path and record count. Raises UserError where a file is
+    missing, damaged, cut, or does not hold what split.json says.
+    """
+    files, split = record_files(folder), read_split(folder)
+    for name in split["files"] if split else ():
+        if folder / name not in files:
+            raise UserError(f"{folder / name} is missing; {SPLIT_FILE} lists it")
+    try:
+        side = side_of(next(iter(tf.data.TFRecordDataset(str(files[0])))))
+    except StopIteration:
+        raise UserError(f"{files[0]} holds no records; write the set again") from None
+    except (tf.errors.OpError, ValueError) as error:
+        reason = str(getattr(error, "message", error)).splitlines()[0]
+        raise UserError(f"{files[0]}: record 1: {reason}; write the set again") from error
+    counts, squares, jpg_ranges, bmp_ranges = {}, 0.0, [], []
+    for path in files:
+        count, file_squares, jpg_range, bmp_range = check_file(path, side)
+        expected = split["files"].get(path.name) if split else count
+        if count != expected:
+            raise UserError(
+                f"{path} holds {count} records, {expected} by {SPLIT_FILE}: it was cut or swapped; "
+                f"write the set again with the loader"
+            )
+        counts[path] = count
+        squares += file_squares
+        jpg_ranges.append(jpg_range)
+        bmp_ranges.append(bmp_range)
+        watch(path, count)
+    mse = squares / (sum(counts.values()) * side * side)
+    return RecordSet(folder, counts, side, mse, _span(jpg_ranges), _span(bmp_ranges))
+
+
+def _span(ranges):
+    """The range that holds all (low, high) ranges."""
+    lows, highs = zip(*ranges, strict=True)
+    return min(lows), max(highs)
+
+
+# ---- pipelines -----------------------------------------------------------------------------
+
+
+def shuffled_records(records, seed):
+    """All serialized records once, patches (not batches) shuffled. seed: int64 scalar tensor."""
+    files = tf.data.Dataset.from_tensor_slices([str(path) for path in records.counts])
+    files = files.shuffle(len(records.counts), seed=seed, reshuffle_each_iteration=False)
+    mixed = files.interleave(
+        lambda path: tf.data.TFRecordDataset(path, buffer_size=2**20),
+        cycle_length=min(16, len(records.counts)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    room = min(records.total, SHUFFLE_BYTES // (4 * records.side**2))
+    return mixed.shuffle(room, seed=seed, reshuffle_each_iteration=False)
+
+
+def flip_and_turn(jpg, bmp, seed):
+    """One of the eight flips and turns for the whole batch; seed: int64 [2] tensor."""
+    draw = tf.random.stateless_uniform([], seed, maxval=8, dtype=tf.int32)
+
+    def apply(patches):
+        patches = tf.cond(draw >= 4, lambda: tf.transpose(patches, [0, 2, 1, 3]), lambda: patches)
+        patches = tf.cond(draw % 2 == 1, lambda: patches[:, ::-1], lambda: patches)
+        return tf.cond(draw // 2 % 2 == 1, lambda: patches[:, :, ::-1], lambda: patches)
+
+    return apply(jpg), apply(bmp)
+
+
+def training_batches(records, batch_size, seed, first_step, augment):
+    """Endless batches (jpg, bmp), float32 [batch, side, side, 1] in grey levels, from a step on.
+
+    Each epoch has an order of its own, which depends on seed and epoch alone: started at
+    first_step, the pipeline gives what an unbroken run would see there.
+    """
+    first_epoch, offset = divmod(first_step * batch_size, records.total)
+
+    def epoch(number):
+        return shuffled_records(records, seed * 1_000_003 + number)
+
+    def parse(step, batch):
+        jpg, bmp = parse_batch(batch, records.side)
+        if augment:
+            jpg, bmp = flip_and_turn(jpg, bmp, tf.stack([tf.cast(seed, tf.int64), step]))
+        shape = [batch_size, records.side, records.side, 1]
+        return tuple(tf.ensure_shape(tf.cast(patch, tf.float32), shape) for patch in (jpg, bmp))
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
+    return (
+        epochs.flat_map(epoch)
+        .skip(offset)
+        .batch(batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE)
+        .enumerate(first_step)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def validation_batches(records, patches, batch_size):
+    """The same `patches` records (or all there are), whatever the run's seed; the last batch may be smaller.
+
+    Kept in memory as int16; yields (jpg, bmp), int16 [N, side, side, 1].
+    """
+    chosen = shuffled_records(records, tf.constant(1, tf.int64)).take(patches)
+    return chosen.batch(batch_size).map(lambda batch: parse_batch(batch, records.side)).cache()

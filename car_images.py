@@ -1,0 +1,253 @@
+"""Images in and out: finding and pairing files, decoding them, the luma that JPEG codes.
+
+All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and grey,
+[H, W, 3] for RGB, and upright unless a docstring says that they lie on the coded grid.
+"""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageCms, ImageDraw, ImageOps
+
+from car_shell import UserError
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+LOSSLESS_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".pgm", ".ppm")
+MAX_PIXELS = 500_000_000  # takes the place of Pillow's own limit, which is lower
+ORIENTATION = 0x0112  # the EXIF tag
+
+Image.MAX_IMAGE_PIXELS = None
+
+
+class BadImage(Exception):
+    """One image that cannot be used; its text is the reason. The others are not touched by it."""
+
+
+class Source(NamedTuple):
+    """One training image. jpg is None where the JPG is to be made from the clean image."""
+
+    name: str
+    jpg: Path | None
+    clean: Path
+
+
+class Jpeg(NamedTuple):
+    """A decoded JPEG on its coded grid, before any EXIF rotation."""
+
+    pixels: np.ndarray  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
+    luma: np.ndarray  # uint8 [H, W], what the file codes
+    exif: Image.Exif
+    icc_profile: bytes | None
+
+
+# ---- finding files -----------------------------------------------------------------------
+
+
+def _by_stem(folder, suffixes):
+    """Return {stem: path} of the files with these suffixes (any case), sorted by name.
+
+    Raises UserError where two files have one stem: nothing tells which is meant.
+    """
+    found = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            if path.stem in found:
+                raise UserError(
+                    f"{folder}: {found[path.stem].name} and {path.name} have one name but for the "
+                    f"type; rename or remove one of them"
+                )
+            found[path.stem] = path
+    return found
+
+
+def find_jpegs(folder):
+    """Return the JPEG paths of a folder, sorted. Raises UserError where two share a stem."""
+    return list(_by_stem(folder, JPEG_SUFFIXES).values())
+
+
+def find_bmp(jpg):
+    """Return the path of the BMP beside a JPEG (any case of .bmp), or None."""
+    for suffix in (".bmp", ".BMP", ".Bmp"):
+        if (bmp := jpg.with_suffix(suffix)).exists():
+            return bmp
+    return None
+
+
+def find_pairs(folder):
+    """Return (sources, lonely): the JPG + BMP pairs, and the file names that have no partner."""
+    jpgs, bmps = _by_stem(folder, JPEG_SUFFIXES), _by_stem(folder, (".bmp",))
+    sources = [Source(stem, jpgs[stem], bmps[stem]) for stem in jpgs if stem in bmps]
+    lonely = [p.name for stem, p in {**bmps, **jpgs}.items() if (stem in jpgs) != (stem in bmps)]
+    return sources, lonely
+
+
+def find_clean(folder):
+    """Return every image of a folder as a clean source; per stem the lossless one before the JPEG."""
+    clean = _by_stem(folder, JPEG_SUFFIXES) | _by_stem(folder, LOSSLESS_SUFFIXES)
+    return [Source(stem, None, path) for stem, path in sorted(clean.items())]
+
+
+# ---- decoding ----------------------------------------------------------------------------
+
+
+def _open(data, max_pixels):
+    """Open an image from bytes; only the header is read. Raises BadImage over the limit."""
+    image = Image.open(io.BytesIO(data))
+    if image.width * image.height > max_pixels:
+        raise BadImage(
+            f"{image.width}x{image.height} is over the limit of {max_pixels} pixels (--max-pixels)"
+        )
+    return image
+
+
+def _read_bytes(path):
+    if path.is_dir():
+        raise BadImage("is a folder")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise BadImage("is empty (0 bytes)")
+    return data
+
+
+def _decoding(function):
+    """Turn whatever a decoder raises on foreign bytes into BadImage with one line of reason."""
+
+    def wrapper(path, *args, **kwargs):
+        try:
+            return function(path, *args, **kwargs)
+        except BadImage:
+            raise
+        except Image.UnidentifiedImageError as error:
+            raise BadImage("is not an image of a known type") from error
+        except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
+            raise BadImage(f"cannot be decoded: {str(error) or repr(error)}") from error
+
+    wrapper.__doc__ = function.__doc__
+    return wrapper
+
+
+def _cmyk_to_rgb(image):
+    """Convert CMYK to sRGB by the embedded profile, plainly where there is none."""
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image.convert("RGB")
+    return ImageCms.profileToProfile(
+        image,
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        outputMode="RGB",
+    )
+
+
+@_decoding
+def read_jpeg(path, max_pixels=MAX_PIXELS):
+    """Decode a JPEG for correction. Returns a Jpeg; raises BadImage.
+
+    The luma comes from the decoder itself (its YCbCr output), not from RGB: rounding to RGB
+    and back would add an error of its own. Of a multi-picture file the first picture is read.
+    """
+    data = _read_bytes(path)
+    image = _open(data, max_pixels)
+    if image.format not in ("JPEG", "MPO"):
+        raise BadImage(f"is not a JPEG but {image.format}")
+    exif, profile = image.getexif(), image.info.get("icc_profile")
+    if image.mode == "L":
+        luma = np.asarray(image)
+        return Jpeg(luma, luma, exif, profile)
+    if image.mode == "CMYK":
+        image, profile = _cmyk_to_rgb(image), None
+        return Jpeg(np.asarray(image), luma_of(np.asarray(image)), exif, profile)
+    pixels = np.asarray(image)
+    coded = _open(data, max_pixels)
+    coded.draft("L", None)  # libjpeg then gives the Y component alone
+    return Jpeg(pixels, np.asarray(coded), exif, profile)
+
+
+@_decoding
+def read_luma(path, max_pixels=MAX_PIXELS):
+    """Read any image as luma, uint8 [H, W], upright. Raises BadImage.
+
+    Grey images as they are; colour ones through full-range BT.601, which for a JPEG is the
+    plane that the file codes. 16-bit images are scaled to 8 bits (65535 becomes 255).
+    """
+    image = _open(_read_bytes(path), max_pixels)
+    exif = image.getexif()
+    if image.format in ("JPEG", "MPO"):
+        image.draft("L", None)
+    if image.mode == "CMYK":
+        image = _cmyk_to_rgb(image)
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise BadImage("has grey levels outside 0..65535")
+        plane = ((levels + 128) // 257).astype(np.uint8)
+    elif image.mode == "F":
+        raise BadImage("holds floating-point grey levels, whose range is not known")
+    else:
+        plane = np.asarray(image.convert("L"))
+    return upright(plane, exif)
+
+
+def read_pair(source):
+    """Read a JPG + BMP source. Returns (jpg, bmp) luma, uint8 [H, W] each; raises BadImage."""
+    jpg, bmp = read_luma(source.jpg), read_luma(source.clean)
+    check_same_size(jpg, bmp)
+    return jpg, bmp
+
+
+def check_same_size(jpg, bmp):
+    """Raise BadImage where a JPG and its BMP differ in height or width."""
+    if jpg.shape[:2] != bmp.shape[:2]:
+        raise BadImage(
+            "the pair differs in size: JPG {1}x{0}, BMP {3}x{2}".format(
+                *jpg.shape[:2], *bmp.shape[:2]
+            )
+        )
+
+
+# ---- pixels ------------------------------------------------------------------------------
+
+
+def luma_of(pixels):
+    """Full-range BT.601 luma, uint8 [H, W], of grey [H, W] or RGB [H, W, 3] uint8 pixels (JFIF)."""
+    return np.asarray(Image.fromarray(pixels).convert("L"))
+
+
+def upright(pixels, exif):
+    """Turn coded pixels (uint8, grey or RGB) as their EXIF orientation says."""
+    orientation = exif.get(ORIENTATION, 1)
+    if orientation == 1:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.getexif()[ORIENTATION] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def compress(luma, quality):
+    """Luma uint8 [H, W] through a grey JPEG in memory at a quality of 1..100; same shape and type."""
+    file = io.BytesIO()
+    Image.fromarray(luma).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+def side_by_side(panels, titles):
+    """Set grey or RGB uint8 panels of one height in a row under their titles. Returns a PIL image."""
+    gap, head = 8, 18
+    width = sum(panel.shape[1] + gap for panel in panels) + gap
+    sheet = Image.new("RGB", (width, panels[0].shape[0] + head + gap), "white")
+    draw, x = ImageDraw.Draw(sheet), gap
+    for panel, title in zip(panels, titles, strict=True):
+        draw.text((x, 3), title, fill="black")
+        sheet.paste(Image.fromarray(panel).convert("RGB"), (x, head))
+        x += panel.shape[1] + gap
+    return sheet
+
+
+def difference(after, before, gain=4):
+    """Signed difference of two uint8 arrays as a picture: 128 where equal, `gain` times magnified."""
+    return np.clip(128 + gain * (after.astype(np.int16) - before), 0, 255).astype(np.uint8)

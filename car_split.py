@@ -1,0 +1,98 @@
+"""The split into train, val and test: by image, never by patch, from the names alone.
+
+Both loaders compute it afresh from the same names, seed and rule, so that they agree with
+no state shared. It is kept beside the records as split.json, with the options and counts.
+"""
+
+import hashlib
+import json
+import re
+
+from car_shell import UserError, whole_file
+
+SPLIT_FILE = "split.json"
+SETS = ("train", "val", "test")
+PARTS = {"val": 0.2, "test": 0.1}  # train takes the rest
+# Slices of one series are near copies of each other and must not sit on both sides.
+SLICES_OF_A_SERIES = r"^(.*)_slice_\d+(.*)$"
+
+
+def group_of(name, rule):
+    """The group of an image name: what the rule matches in it (its parts in brackets, where it has any)."""
+    match = re.search(rule, name)
+    if match is None:
+        return name
+    return "|".join(match.groups(default="")) if match.re.groups else match.group()
+
+
+def seeded_order(names, seed):
+    """Names in an order that depends on nothing but them and the seed (no library's generator)."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+
+
+def split_names(names, seed, rule):
+    """Split image names 70 % train, 20 % val, 10 % test, groups kept whole.
+
+    Returns {set: sorted names}. Raises UserError where all names form one group.
+    """
+    groups = {}
+    for name in sorted(set(names)):
+        groups.setdefault(group_of(name, rule), []).append(name)
+    if len(groups) < 2:
+        raise UserError(
+            f"all {len(names)} images form one group ({next(iter(groups), '')!r}) by the rule "
+            f"{rule!r}, so that none is left for another set; give a finer rule with --group-by "
+            f"('.*' makes each image its own group), or --all where the data is already split"
+        )
+    waiting = seeded_order(groups, seed)
+    sets = {}
+    for name, part in (("test", PARTS["test"]), ("val", PARTS["val"])):
+        sets[name] = []
+        if name == "test" and len(groups) == 2:
+            continue  # train and val come first
+        # The first group always, then further ones as long as they bring the count closer.
+        share, keep = part * len(names), len(sets) == 1
+        while len(waiting) > 1 + keep:
+            size = len(groups[waiting[0]])
+            if sets[name] and abs(len(sets[name]) + size - share) >= abs(len(sets[name]) - share):
+                break
+            sets[name] += groups[waiting.pop(0)]
+    sets["train"] = [name for group in waiting for name in groups[group]]
+    return {name: sorted(sets[name]) for name in SETS}
+
+
+def write_split(folder, content):
+    """Write split.json (a dict) into a folder."""
+    with whole_file(folder / SPLIT_FILE, "w") as file:
+        json.dump(content, file, indent=1)
+
+
+def read_split(folder):
+    """Read a folder's split.json. Returns None where there is none; raises UserError if damaged."""
+    path = folder / SPLIT_FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        content["sets"], content["set"], content["files"], content["digests"]  # noqa: B018
+        return content
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error!r}); run the loader again") from error
+
+
+def check_disjoint(train, val):
+    """Raise UserError where two split.json contents share an image, or a group of one folder.
+
+    The same image is known by its pixels (a copy under another name counts), a group by its name.
+    """
+    train_names, val_names = train["sets"][train["set"]], val["sets"][val["set"]]
+    pixels = {digest: name for name, digest in train["digests"].items()}
+    shared = [f"{pixels[d]} = {name}" for name, d in val["digests"].items() if d in pixels]
+    if not shared and set(train["folders"]) & set(val["folders"]):
+        train_groups = {group_of(name, train["group_by"]) for name in train_names}
+        shared = [name for name in val_names if group_of(name, train["group_by"]) in train_groups]
+    if shared:
+        raise UserError(
+            f"the training and validation records share {len(shared)} images or groups "
+            f"(first: {shared[0]}); write both sets again with the same --seed and --group-by"
+        )

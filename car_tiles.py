@@ -1,0 +1,76 @@
+"""Tile arithmetic, the only place of it: the patch grid of the records, and the tiles of correction.
+
+A tile is a core, the pixels that it answers for, and a halo of real neighbours around the
+core, as wide as the network's receptive field reaches (radius 9). Cores cover the image
+without gap; the halo of a tile at the image's edge is mirrored (symmetric: edge pixel
+repeated). Each core's pixels are then computed from exactly the pixels that a whole-image
+convolution would use, so that no seam exists.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+def patches(plane, side):
+    """Every full side x side patch of [H, W] on the grid, row by row: [N, side, side], N may be 0."""
+    rows, columns = plane.shape[0] // side, plane.shape[1] // side
+    full = plane[: rows * side, : columns * side]
+    return full.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+
+
+class Tiling(NamedTuple):
+    """How an image of height x width is cut. Units: pixels."""
+
+    height: int
+    width: int
+    core_height: int
+    core_width: int
+    halo: int
+
+    @property
+    def corners(self):
+        """(top, left) of every core, row by row."""
+        return [
+            (top, left)
+            for top in range(0, self.height, self.core_height)
+            for left in range(0, self.width, self.core_width)
+        ]
+
+
+def _even(length, side):
+    """The length that cuts `length` into the fewest pieces of at most `side`, all but equal."""
+    pieces = -(-length // side)
+    return -(-length // pieces)
+
+
+def seamless(height, width, side, halo):
+    """The Tiling with cores of at most side x side; even cores, so that little is computed twice."""
+    return Tiling(height, width, _even(height, side), _even(width, side), halo)
+
+
+def isolated(height, width, side):
+    """The Tiling of the original suite: side x side patches without any neighbours."""
+    return Tiling(height, width, side, side, 0)
+
+
+def mirror(plane, tiling):
+    """Pad [H, W] so that every tile of the tiling lies inside: mirrored, edge pixel repeated."""
+    last_top, last_left = tiling.corners[-1]
+    below = last_top + tiling.core_height - tiling.height + tiling.halo
+    right = last_left + tiling.core_width - tiling.width + tiling.halo
+    return np.pad(plane, ((tiling.halo, below), (tiling.halo, right)), mode="symmetric")
+
+
+def cut(padded, tiling, corners):
+    """Cut the tiles at these corners, halos included, from a mirrored plane: [N, h, w]."""
+    height = tiling.core_height + 2 * tiling.halo
+    width = tiling.core_width + 2 * tiling.halo
+    return np.stack([padded[top : top + height, left : left + width] for top, left in corners])
+
+
+def stitch(plane, cores, corners):
+    """Write cores [N, h, w] into plane [H, W] at their corners; what lies outside is dropped."""
+    for core, (top, left) in zip(cores, corners, strict=True):
+        place = plane[top : top + core.shape[0], left : left + core.shape[1]]
+        place[...] = core[: place.shape[0], : place.shape[1]]

@@ -1,0 +1,215 @@
+"""Cut images into pairs of JPG and BMP patches and write them as TFRecords: the training set.
+
+    python load_train_data.py WORKDIR data tfrecords/train
+    python load_val_data.py   WORKDIR data tfrecords/val
+
+WORKDIR/data holds pairs NAME.jpg + NAME.bmp. With --quality no JPG is needed: every image is
+taken as clean and compressed in memory at each of the qualities:
+
+    python load_train_data.py . photographs tfrecords/train --quality 10 20 30 40
+
+70 % of the images (the same for both scripts) become train_1.tfrecords, ...; 20 % are for
+load_val_data.py, 10 % for nobody: correct them with `run_car_images.py --split test`.
+--all takes the whole folder, for data that is split already.
+"""
+
+import hashlib
+import shutil
+
+import car_shell
+import numpy as np
+import tensorflow as tf
+
+from car_ds_loader import RECORDS_PER_FILE, to_record
+from car_images import BadImage, compress, find_clean, find_pairs, read_luma, read_pair
+from car_shell import Progress, UserError
+from car_split import (
+    SETS,
+    SLICES_OF_A_SERIES,
+    SPLIT_FILE,
+    group_of,
+    seeded_order,
+    split_names,
+    write_split,
+)
+from car_tiles import patches
+
+
+def arguments(manual, argv):
+    """Parse the command line that both loaders share."""
+    parser = car_shell.parser(manual)
+    parser.add_argument("workdir", metavar="WORKDIR")
+    parser.add_argument("data", help="folder of images, joined to WORKDIR")
+    parser.add_argument("records", help="folder to write, joined to WORKDIR")
+    parser.add_argument("--also", nargs="+", default=[], metavar="FOLDER", help="further folders of images, joined to WORKDIR")
+    parser.add_argument("--quality", nargs="+", type=int, metavar="Q", help="make the JPGs from the images, at these qualities (1..100)")
+    parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
+    parser.add_argument("--group-by", default=SLICES_OF_A_SERIES, metavar="REGEX", help="names in which this matches the same text stay in one set (default: names that differ only in _slice_NNN)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and of the order (0)")
+    parser.add_argument("--patch-size", type=car_shell.positive, default=32, metavar="P", help="side of a patch in pixels (32)")
+    args = car_shell.parse(parser, argv, inputs=["data"], outputs=["records"])
+    args.folders = [args.data, *(args.workdir / folder for folder in args.also)]
+    for folder in args.folders:
+        if not folder.is_dir():
+            parser.error(f"there is no folder {folder}")
+    if any(not 1 <= quality <= 100 for quality in args.quality or []):
+        parser.error("argument --quality: a JPEG quality is 1..100")
+    try:
+        group_of("", args.group_by)
+    except Exception as error:  # re.error, renamed in Python 3.13
+        parser.error(f"argument --group-by: {error}")
+    return args
+
+
+def find_sources(args):
+    """Return (sources, lonely) of all folders, as the options ask: pairs, or clean images alone."""
+    if args.quality:
+        return [s for folder in args.folders for s in find_clean(folder)], []
+    found = [find_pairs(folder) for folder in args.folders]
+    return [s for pairs, _ in found for s in pairs], [n for _, lonely in found for n in lonely]
+
+
+def choose_set(sources, which, args):
+    """Return ({set: names}, the sources of this set in a seeded order)."""
+    names = sorted({source.name for source in sources})
+    if args.all:
+        sets = {name: names if name == which else [] for name in SETS}
+    else:
+        sets = split_names(names, args.seed, args.group_by)
+        if args.group_by == SLICES_OF_A_SERIES:
+            groups = {group_of(name, args.group_by) for name in names}
+            if len(groups) < len(names):
+                print(f"Slices of one series stay together: {len(names)} images in {len(groups)} groups (--group-by).")
+    rank = {name: place for place, name in enumerate(seeded_order(sets[which], args.seed))}
+    chosen = [source for source in sources if source.name in rank]
+    return sets, sorted(chosen, key=lambda source: rank[source.name])
+
+
+def read_planes(source, qualities):
+    """Read a source. Returns [(jpg, bmp)], uint8 [H, W] luma each: one pair, or one a quality."""
+    if source.jpg is not None:
+        return [read_pair(source)]
+    clean = read_luma(source.clean)
+    return [(compress(clean, quality), clean) for quality in qualities]
+
+
+class RecordWriter:
+    """Writes records into numbered files of 10,000, and keeps count."""
+
+    def __init__(self, folder, prefix):
+        self.folder, self.prefix = folder, prefix
+        self.counts = {}  # {file name: records}
+        self._file, self._squares, self._pixels = None, 0, 0
+
+    def write(self, jpg, bmp):
+        """Write one pair of patches, uint8 [side, side]."""
+        if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
+            self.close()
+            self._name = f"{self.prefix}_{len(self.counts) + 1}.tfrecords"
+            self._file = tf.io.TFRecordWriter(str(self.folder / self._name))
+            self.counts[self._name] = 0
+        self._file.write(to_record(jpg, bmp))
+        self.counts[self._name] += 1
+        self._squares += int(np.square(jpg.astype(np.int32) - bmp).sum())
+        self._pixels += jpg.size
+
+    @property
+    def total(self):
+        """Records written so far."""
+        return sum(self.counts.values())
+
+    @property
+    def mse(self):
+        """Between the JPG and BMP patches written so far, squared grey levels."""
+        return self._squares / max(self._pixels, 1)
+
+    def close(self):
+        """Close the file at hand."""
+        if self._file is not None:
+            self._file.close()
+
+
+def refuse_foreign_files(folder, prefix):
+    """Raise UserError where the folder to be replaced holds anything but an older set of this kind."""
+    for path in folder.iterdir() if folder.exists() else ():
+        ours = path.name == SPLIT_FILE or path.match(f"{prefix}_*.tfrecords")
+        if not ours:
+            raise UserError(
+                f"{folder} is to be replaced as a whole, but holds {path.name}; name a folder that "
+                f"is empty, new, or holds an older {prefix} set only"
+            )
+
+
+def main(which="train", manual=__doc__, argv=None):
+    """Write the records of one set, "train" or "val". Returns the exit status."""
+    args = arguments(manual, argv)
+    refuse_foreign_files(args.records, which)
+    sources, lonely = find_sources(args)
+    if not sources:
+        wanted = "images" if args.quality else "pairs NAME.jpg + NAME.bmp (clean images alone need --quality)"
+        raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found")
+    sets, chosen = choose_set(sources, which, args)
+
+    partial = args.records.with_name(f"{args.records.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+    partial.mkdir(parents=True)
+    writer = RecordWriter(partial, which)
+    bad, small, digests = [], [], {}
+    with Progress(len(chosen), "images") as progress:
+        for source in chosen:
+            try:
+                planes = read_planes(source, args.quality)
+            except BadImage as reason:
+                bad.append(f"{source.name}: {reason}")
+                progress.say(f"left out: {bad[-1]}")
+                progress.step()
+                continue
+            clean = planes[0][1]
+            if min(clean.shape) < args.patch_size:
+                small.append(source.name)
+            elif clean.min() < clean.max():  # blank images are alike without being copies
+                digests[source.name] = hashlib.sha256(clean.tobytes()).hexdigest()[:32]
+            for jpg, bmp in planes:
+                for pair in zip(patches(jpg, args.patch_size), patches(bmp, args.patch_size), strict=True):
+                    writer.write(*pair)
+            progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
+    writer.close()
+    if writer.total == 0:
+        shutil.rmtree(partial)
+        raise UserError(f"no image of the {which} set gave a patch: {len(bad)} bad, {len(small)} under {args.patch_size} pixels")
+    write_split(
+        partial,
+        {
+            "set": which,
+            "sets": sets,
+            "seed": args.seed,
+            "group_by": args.group_by,
+            "all": args.all,
+            "folders": [str(folder.resolve()) for folder in args.folders],
+            "quality": args.quality,
+            "patch_size": args.patch_size,
+            "files": writer.counts,
+            "mse": writer.mse,
+            "digests": digests,
+        },
+    )
+    car_shell.replace_folder(partial, args.records)
+
+    print(f"{which} set in {args.records}: {len(chosen) - len(bad) - len(small)} of {len(sources)} images used")
+    if not args.all:
+        print("split by image: " + ", ".join(f"{name} {len(sets[name])}" for name in SETS))
+    if lonely:
+        print(f"skipped, no partner: {len(lonely)} ({', '.join(lonely[:5])}{', ...' if lonely[5:] else ''})")
+    if small:
+        print(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {len(small)} ({', '.join(small[:5])}{', ...' if small[5:] else ''})")
+    if bad:
+        print(f"left out as bad: {len(bad)}")
+        for reason in bad:
+            print(f"  {reason}")
+    print(f"patches: {writer.total} of {args.patch_size}x{args.patch_size} in {len(writer.counts)} files")
+    print(f"MSE between JPG and BMP patches: {writer.mse:.3f} (the loss that training has to beat)")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    car_shell.run(main)

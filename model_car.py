@@ -1,0 +1,146 @@
+"""The network, its loss, and its weights on disk.
+
+AR-CNN (Dong, Deng, Loy, Tang: Compression Artifacts Reduction by a Deep Convolutional
+Network, ICCV 2015, arXiv 1504.06993), 9-7-1-5:
+
+    layer  kernel  maps      activation          parameters
+    1      9x9      1 -> 64  ReLU                     5,248
+    2      7x7     64 -> 32  ReLU                   100,384
+    3      1x1     32 -> 16  ReLU                       528
+    4      5x5     16 ->  1  ReLU, or linear            401
+                                                    106,561
+
+Stride 1; an output pixel depends on the 19x19 pixels around it (radius 9). Input and output
+are luma in grey levels 0..255; the scaling to 0..1 is inside. The faithful net's last layer
+is a ReLU; the residual net's is linear and its output is added to the input, so that the
+net learns the artifact alone.
+"""
+
+import json
+import zipfile
+
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
+import keras
+import numpy as np
+import tensorflow as tf
+
+from car_shell import UserError, whole_file
+
+LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
+RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
+GREY_LEVELS = 255.0
+NET = "AR-CNN 9-7-1-5"
+WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
+
+
+class CarNet(keras.Model):
+    """The four layers. Kernels are held as matrices [side * side * maps in, maps out].
+
+    Muon works on matrices only, and He-normal's fan-in is then simply the number of rows.
+    """
+
+    def __init__(self, residual, seed=0):
+        super().__init__(name="car")
+        self.residual = residual
+        for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
+            last = number == len(LAYERS)
+            spread = keras.initializers.HeNormal(seed + number)
+            if last and residual:  # starts as (almost) the identity
+                spread = keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
+            # Under a final ReLU an output of 0 has no gradient: start at mid-grey.
+            bias = keras.initializers.Constant(0.5 if last and not residual else 0.0)
+            matrix = (side * side * maps_in, maps_out)
+            self.add_weight(name=f"layer{number}_kernel", shape=matrix, initializer=spread)
+            self.add_weight(name=f"layer{number}_bias", shape=(maps_out,), initializer=bias)
+        self.built = True
+
+    def call(self, luma, padding="SAME"):
+        """Correct luma, float32 [N, H, W, 1] in grey levels, unclipped.
+
+        padding "SAME" keeps the size (zeros outside); "VALID" returns [N, H - 18, W - 18, 1],
+        the pixels whose whole receptive field is inside.
+        """
+        maps = luma / GREY_LEVELS
+        for number, (side, maps_in, maps_out) in enumerate(LAYERS):
+            kernel, bias = self.weights[2 * number : 2 * number + 2]
+            kernel = tf.reshape(kernel, [side, side, maps_in, maps_out])
+            maps = tf.nn.bias_add(tf.nn.conv2d(maps, kernel, 1, padding), bias)
+            if number < len(LAYERS) - 1 or not self.residual:
+                maps = tf.nn.relu(maps)
+        maps = maps * GREY_LEVELS
+        if not self.residual:
+            return maps
+        return maps + (inner(luma, RADIUS) if padding == "VALID" else luma)
+
+
+def inner(patches, border):
+    """Patches [N, H, W, 1] without `border` pixels at each side."""
+    return patches[:, border : patches.shape[1] - border, border : patches.shape[2] - border]
+
+
+def squared_error(net, jpg, bmp, border):
+    """Mean squared error of each patch in squared grey levels: float32 [N].
+
+    jpg, bmp: float32 [N, side, side, 1], grey levels. The output is not clipped. `border`
+    pixels at each side are left out: at 9 only pixels count whose receptive field is real.
+    """
+    error = inner(net(jpg) - bmp, border)
+    return tf.reduce_mean(tf.square(error), axis=[1, 2, 3])
+
+
+def describe(residual):
+    """What the net is, as the small JSON beside its weights says it."""
+    return {
+        "net": NET,
+        "residual": residual,
+        "parameters": sum(s * s * i * o + o for s, i, o in LAYERS),
+        "input": "luma, grey levels 0..255",
+    }
+
+
+def save_weights(net, log, **about):
+    """Write net's weights to log/model_checkpoint.npz, kernels as [side, side, in, out], and the JSON.
+
+    about: numbers kept beside the weights (step, val_loss).
+    """
+    arrays = {}
+    for number, layer in enumerate(LAYERS, start=1):
+        kernel, bias = net.weights[2 * number - 2 : 2 * number]
+        arrays[f"layer{number}_kernel"] = np.asarray(kernel).reshape(layer[0], *layer)
+        arrays[f"layer{number}_bias"] = np.asarray(bias)
+    with whole_file(log / NET_FILE, "w") as file:
+        json.dump(describe(net.residual), file, indent=1)
+    with whole_file(log / WEIGHTS_FILE) as file:
+        np.savez(file, **arrays, **about)
+
+
+def load_net(log):
+    """Build the net that a log folder holds, with its best weights.
+
+    Raises UserError where the files are missing, damaged, or those of another net. Nothing
+    in them is ever executed: JSON and plain arrays (pickles are refused).
+    """
+    path = log / WEIGHTS_FILE
+    try:
+        about = json.loads((log / NET_FILE).read_text())
+        net = CarNet(residual=bool(about["residual"]))
+        if about != describe(net.residual):
+            raise UserError(f"{log / NET_FILE} describes another net than {NET}; train one here")
+        with np.load(path, allow_pickle=False) as arrays:
+            for number, layer in enumerate(LAYERS, start=1):
+                kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
+                shapes = (layer[0], *layer), (layer[2],)
+                if (kernel.shape, bias.shape) != shapes:
+                    raise UserError(f"{path}: layer {number} has another shape than {NET}'s")
+                if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+                    raise UserError(f"{path}: layer {number} holds weights that are not finite")
+                net.weights[2 * number - 2].assign(kernel.reshape(-1, layer[2]))
+                net.weights[2 * number - 1].assign(bias)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{error.filename} is missing: {log} holds no trained net. Train one with "
+            f"train_car.py, or name the folder 'pretrained' for the weights that came with this"
+        ) from error
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} or its JSON is damaged or foreign ({error}); train again") from error
+    return net

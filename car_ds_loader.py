@@ -25,20 +25,31 @@ CHECK_BATCH = 500  # records parsed at a time while checking
 SHUFFLE_BYTES = 256 * 2**20  # memory for shuffling; more than this buys no better mixing
 
 
+class RecordFile(NamedTuple):
+    """A record file that has been read through and found whole."""
+
+    path: Path
+    count: int
+    mse: float  # between JPG and BMP patches, squared grey levels
+    jpg_range: tuple  # (lowest, highest) grey level
+    bmp_range: tuple
+
+
 class RecordSet(NamedTuple):
     """A folder of record files that has been read through and found whole."""
 
-    folder: Path
-    counts: dict  # {path: number of records}
+    files: tuple  # of RecordFile, by number
     side: int  # patch side in pixels
-    mse: float  # between JPG and BMP patches, squared grey levels: the loss to beat
-    jpg_range: tuple  # (lowest, highest) grey level
-    bmp_range: tuple
 
     @property
     def total(self):
         """Number of records in all files."""
-        return sum(self.counts.values())
+        return sum(file.count for file in self.files)
+
+    @property
+    def mse(self):
+        """Between JPG and BMP patches, squared grey levels: the loss to beat."""
+        return sum(file.mse * file.count for file in self.files) / self.total
 
 
 # ---- the record ----------------------------------------------------------------------------
@@ -98,6 +109,11 @@ def record_files(folder):
     return [numbered[key] for key in sorted(numbered)]
 
 
+def _reason(error):
+    """The first line of what TensorFlow says."""
+    return str(getattr(error, "message", error)).splitlines()[0]
+
+
 def _first_bad_record(path, side):
     """Find the first record of a file that cannot be read, from 1. Returns (number, reason)."""
     number = 1
@@ -112,15 +128,14 @@ def _first_bad_record(path, side):
                     return number, "has grey levels outside 0..255"
             number += 1
     except (tf.errors.OpError, ValueError) as error:
-        return number, str(getattr(error, "message", error)).splitlines()[0]
+        return number, _reason(error)
     return number, "cannot be read"
 
 
 def check_file(path, side):
     """Read a record file through: checksums, schema, patch size, range.
 
-    Returns (records, sum of squared JPG - BMP differences, (jpg low, high), (bmp low, high)).
-    Raises UserError with the file, the record's number and the reason.
+    Returns a RecordFile; raises UserError with the file, the record's number and the reason.
     """
     count, squares, lows, highs = 0, 0.0, [], []
     records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(CHECK_BATCH)
@@ -141,48 +156,35 @@ def check_file(path, side):
     if count == 0:
         raise UserError(f"{path} holds no records; write the set again with the loader")
     ranges = zip(np.min(lows, axis=0).tolist(), np.max(highs, axis=0).tolist(), strict=True)
-    return count, squares, *ranges
+    return RecordFile(path, count, squares / (count * side * side), *ranges)
 
 
-def check_records(folder, watch=lambda path, count: None):
-    """Read every record of a folder through and return its RecordSet.
+def check_records(folder, watch=lambda file: None):
+    """Read every record of a folder through and return its RecordSet; watch sees each RecordFile.
 
-    watch is called with each file's path and record count. Raises UserError where a file is
-    missing, damaged, cut, or does not hold what split.json says.
+    Raises UserError where a file is missing, damaged, cut, or does not hold what split.json says.
     """
-    files, split = record_files(folder), read_split(folder)
+    paths, split = record_files(folder), read_split(folder)
     for name in split["files"] if split else ():
-        if folder / name not in files:
+        if folder / name not in paths:
             raise UserError(f"{folder / name} is missing; {SPLIT_FILE} lists it")
     try:
-        side = side_of(next(iter(tf.data.TFRecordDataset(str(files[0])))))
+        side = side_of(next(iter(tf.data.TFRecordDataset(str(paths[0])))))
     except StopIteration:
-        raise UserError(f"{files[0]} holds no records; write the set again") from None
+        raise UserError(f"{paths[0]} holds no records; write the set again") from None
     except (tf.errors.OpError, ValueError) as error:
-        reason = str(getattr(error, "message", error)).splitlines()[0]
-        raise UserError(f"{files[0]}: record 1: {reason}; write the set again") from error
-    counts, squares, jpg_ranges, bmp_ranges = {}, 0.0, [], []
-    for path in files:
-        count, file_squares, jpg_range, bmp_range = check_file(path, side)
-        expected = split["files"].get(path.name) if split else count
-        if count != expected:
+        raise UserError(f"{paths[0]}: record 1: {_reason(error)}; write the set again") from error
+    files = []
+    for path in paths:
+        files.append(check_file(path, side))
+        expected = split["files"].get(path.name) if split else files[-1].count
+        if files[-1].count != expected:
             raise UserError(
-                f"{path} holds {count} records, {expected} by {SPLIT_FILE}: it was cut or swapped; "
-                f"write the set again with the loader"
+                f"{path} holds {files[-1].count} records, {expected} by {SPLIT_FILE}: it was cut or "
+                f"swapped; write the set again with the loader"
             )
-        counts[path] = count
-        squares += file_squares
-        jpg_ranges.append(jpg_range)
-        bmp_ranges.append(bmp_range)
-        watch(path, count)
-    mse = squares / (sum(counts.values()) * side * side)
-    return RecordSet(folder, counts, side, mse, _span(jpg_ranges), _span(bmp_ranges))
-
-
-def _span(ranges):
-    """The range that holds all (low, high) ranges."""
-    lows, highs = zip(*ranges, strict=True)
-    return min(lows), max(highs)
+        watch(files[-1])
+    return RecordSet(tuple(files), side)
 
 
 # ---- pipelines -----------------------------------------------------------------------------
@@ -190,11 +192,11 @@ def _span(ranges):
 
 def shuffled_records(records, seed):
     """All serialized records once, patches (not batches) shuffled. seed: int64 scalar tensor."""
-    files = tf.data.Dataset.from_tensor_slices([str(path) for path in records.counts])
-    files = files.shuffle(len(records.counts), seed=seed, reshuffle_each_iteration=False)
+    files = tf.data.Dataset.from_tensor_slices([str(file.path) for file in records.files])
+    files = files.shuffle(len(records.files), seed=seed, reshuffle_each_iteration=False)
     mixed = files.interleave(
         lambda path: tf.data.TFRecordDataset(path, buffer_size=2**20),
-        cycle_length=min(16, len(records.counts)),
+        cycle_length=min(16, len(records.files)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

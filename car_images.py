@@ -39,7 +39,7 @@ class Jpeg(NamedTuple):
     pixels: np.ndarray  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
     luma: np.ndarray  # uint8 [H, W], what the file codes
     exif: Image.Exif
-    icc_profile: bytes | None
+    icc_profile: bytes | None  # None too where it was used up in converting CMYK
 
 
 # ---- finding files -----------------------------------------------------------------------
@@ -156,16 +156,37 @@ def read_jpeg(path, max_pixels=MAX_PIXELS):
     if image.format not in ("JPEG", "MPO"):
         raise BadImage(f"is not a JPEG but {image.format}")
     exif, profile = image.getexif(), image.info.get("icc_profile")
-    if image.mode == "L":
-        luma = np.asarray(image)
-        return Jpeg(luma, luma, exif, profile)
+    pixels = _to_plain(image)
     if image.mode == "CMYK":
-        image, profile = _cmyk_to_rgb(image), None
-        return Jpeg(np.asarray(image), luma_of(np.asarray(image)), exif, profile)
-    pixels = np.asarray(image)
+        return Jpeg(pixels, luma_of(pixels), exif, None)
     coded = _open(data, max_pixels)
     coded.draft("L", None)  # libjpeg then gives the Y component alone
     return Jpeg(pixels, np.asarray(coded), exif, profile)
+
+
+def _to_plain(image):
+    """Turn an opened image of any mode into uint8 grey [H, W] or RGB [H, W, 3] pixels on its grid."""
+    if image.mode == "CMYK":
+        image = _cmyk_to_rgb(image)
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise BadImage("has grey levels outside 0..65535")
+        return ((levels + 128) // 257).astype(np.uint8)  # 65535 becomes 255
+    if image.mode == "F":
+        raise BadImage("holds floating-point grey levels, whose range is not known")
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+@_decoding
+def read_pixels(path, max_pixels=MAX_PIXELS):
+    """Read any image as uint8 pixels, grey [H, W] or RGB [H, W, 3], upright. Raises BadImage.
+
+    16-bit grey images are scaled to 8 bits, transparency is dropped.
+    """
+    image = _open(_read_bytes(path), max_pixels)
+    exif = image.getexif()
+    return upright(_to_plain(image), exif)
 
 
 @_decoding
@@ -173,24 +194,13 @@ def read_luma(path, max_pixels=MAX_PIXELS):
     """Read any image as luma, uint8 [H, W], upright. Raises BadImage.
 
     Grey images as they are; colour ones through full-range BT.601, which for a JPEG is the
-    plane that the file codes. 16-bit images are scaled to 8 bits (65535 becomes 255).
+    plane that the file codes.
     """
     image = _open(_read_bytes(path), max_pixels)
     exif = image.getexif()
     if image.format in ("JPEG", "MPO"):
-        image.draft("L", None)
-    if image.mode == "CMYK":
-        image = _cmyk_to_rgb(image)
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise BadImage("has grey levels outside 0..65535")
-        plane = ((levels + 128) // 257).astype(np.uint8)
-    elif image.mode == "F":
-        raise BadImage("holds floating-point grey levels, whose range is not known")
-    else:
-        plane = np.asarray(image.convert("L"))
-    return upright(plane, exif)
+        image.draft("L", None)  # libjpeg then gives the Y component alone
+    return upright(luma_of(_to_plain(image)), exif)
 
 
 def read_pair(source):
@@ -215,7 +225,7 @@ def check_same_size(jpg, bmp):
 
 def luma_of(pixels):
     """Full-range BT.601 luma, uint8 [H, W], of grey [H, W] or RGB [H, W, 3] uint8 pixels (JFIF)."""
-    return np.asarray(Image.fromarray(pixels).convert("L"))
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 
 def upright(pixels, exif):

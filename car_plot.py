@@ -2,65 +2,67 @@
 
 import math
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from car_shell import whole_file
 
-WIDTH, HEIGHT = 900, 520
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 60, 50  # margins around the axes, in pixels
-CURVES = (  # column of the CSV row, name, colour
-    (1, "training", "#1f77b4"),
-    (3, "validation", "#d62728"),
-    (4, "the JPG itself (validation): the line to beat", "#555555"),
+WIDTH, HEIGHT, FINE = 900, 520, 2  # pixels; drawn FINE times as large, then reduced: smooth lines
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 60, 50  # margins around the axes
+CURVES = (  # column of the CSV row, name, colour, width
+    (2, "JPG itself, training", "#a8c8e4", 1),
+    (4, "JPG itself, validation: the line to beat", "#e8a0a0", 2),
+    (1, "training", "#1f77b4", 2),
+    (3, "validation", "#d62728", 2),
 )
 
 
 def _ticks(low, high):
-    """Round numbers (1, 2 or 5 times a power of ten) between low and high."""
-    step = 10 ** math.floor(math.log10((high - low) / 2))
-    while (high - low) / step > 8:
-        step *= 2.5 if round(step / 10 ** math.floor(math.log10(step))) == 2 else 2
-    first = math.ceil(low / step)
-    return [number * step for number in range(first, math.floor(high / step) + 1)]
+    """Round numbers (1, 2 or 5 times a power of ten) between low and high, at most nine."""
+    power = 10 ** math.floor(math.log10(high - low))
+    step = next(s for s in (power / 10, power / 5, power / 2, power, 2 * power) if (high - low) / s <= 8)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def draw_losses(path, rows):
-    """Draw training and validation loss over the steps, and the JPG's own MSE, to a PNG.
+    """Draw training and validation loss over the steps beside the JPG's own MSE, to a PNG.
 
     rows: as in losses.csv; losses in squared grey levels. The axis ends at 1.6 times the JPG's
     MSE: the first steps of an untrained net lie far above.
     """
-    values = [row[column] for row in rows for column, _, _ in CURVES]
+    values = [row[column] for row in rows for column, *_ in CURVES]
     low, high = min(values), min(max(values), 1.6 * max(row[4] for row in rows))
     room = 0.05 * (high - low) or 1.0
-    low, high = low - room, high + room
-    last = rows[-1][0]
+    low, high, last = low - room, max(high, low) + room, rows[-1][0]
+    font = ImageFont.load_default(12 * FINE)
+    image = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), "white")
+    draw = ImageDraw.Draw(image)
 
     def place(step, loss):
         x = LEFT + (WIDTH - LEFT - RIGHT) * step / last
         y = TOP + (HEIGHT - TOP - BOTTOM) * (high - min(loss, high)) / (high - low)
-        return x, y
+        return x * FINE, y * FINE
 
-    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
-    draw = ImageDraw.Draw(image)
+    def write(x, y, text, anchor):
+        draw.text((x * FINE, y * FINE), text, fill="black", anchor=anchor, font=font)
+
     for loss in _ticks(low, high):
-        draw.line([place(0, loss), place(last, loss)], fill="#dddddd")
-        draw.text((LEFT - 8, place(0, loss)[1]), f"{loss:g}", fill="black", anchor="rm")
+        draw.line([place(0, loss), place(last, loss)], fill="#dddddd", width=FINE)
+        write(LEFT - 8, place(0, loss)[1] / FINE, f"{loss:g}", "rm")
     for step in _ticks(0, last):
-        x, y = place(step, low)
-        draw.line([(x, y), (x, y + 5)], fill="black")
-        draw.text((x, y + 8), f"{step:g}", fill="black", anchor="mt")
-    draw.rectangle([place(0, high), place(last, low)], outline="black")
-    draw.text((WIDTH / 2, HEIGHT - 16), "steps", fill="black", anchor="mm")
-    draw.text((LEFT, 14), "mean squared error, squared grey levels", fill="black", anchor="lm")
+        x = place(step, low)[0] / FINE
+        draw.line([(x * FINE, (HEIGHT - BOTTOM) * FINE), (x * FINE, (HEIGHT - BOTTOM + 5) * FINE)], fill="black", width=FINE)
+        write(x, HEIGHT - BOTTOM + 8, f"{step:g}", "mt")
+    draw.rectangle([place(0, high), place(last, low)], outline="black", width=FINE)
+    write(WIDTH / 2, HEIGHT - 14, "steps", "mm")
+    write(LEFT, 16, "mean squared error in squared grey levels", "lm")
     x = LEFT
-    for column, name, colour in CURVES:
+    for column, name, colour, width in CURVES:
         points = [place(row[0], row[column]) for row in rows]
         if len(points) == 1:
-            draw.circle(points[0], 3, fill=colour)
-        draw.line(points, fill=colour, width=2)
-        draw.line([(x, 38), (x + 24, 38)], fill=colour, width=3)
-        draw.text((x + 30, 38), name, fill="black", anchor="lm")
-        x += 60 + draw.textlength(name)
+            draw.circle(points[0], 3 * FINE, fill=colour)
+        draw.line(points, fill=colour, width=width * FINE, joint="curve")
+        draw.line([(x * FINE, 42 * FINE), ((x + 24) * FINE, 42 * FINE)], fill=colour, width=3 * FINE)
+        write(x + 30, 42, name, "lm")
+        x += 56 + draw.textlength(name, font=font) / FINE
     with whole_file(path) as file:
-        image.save(file, "PNG")
+        image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(file, "PNG")

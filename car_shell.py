@@ -28,7 +28,7 @@ def _stderr_to_null():
         os.close(null)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _stderr_to_null():
     import tensorflow  # noqa: F401  (a failing import still raises, with its own message)
 

@@ -75,7 +75,8 @@ class CarNet(keras.Model):
 
 def inner(patches, border):
     """Patches [N, H, W, 1] without `border` pixels at each side."""
-    return patches[:, border : patches.shape[1] - border, border : patches.shape[2] - border]
+    kept = slice(border, -border or None)
+    return patches[:, kept, kept]
 
 
 def squared_error(net, jpg, bmp, border):

@@ -129,7 +129,7 @@ class Run:
     def add_row(self, val_loss, val_jpg_mse):
         """Close a CSV row at this step; keep the weights if they are the best so far."""
         loss, jpg_mse, steps = self.sums.numpy()
-        rate = float(self.optimizer.learning_rate)
+        rate = float(tf.convert_to_tensor(self.optimizer.learning_rate))
         row = (int(self.step), loss / steps, jpg_mse / steps, val_loss, val_jpg_mse, rate)
         self.rows.append(row)
         self.sums.assign(np.zeros(3))
@@ -138,7 +138,7 @@ class Run:
             self.best.assign(val_loss)
         if self.chief:
             with whole_file(self.log / CSV_FILE, "w") as file:
-                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *self.rows])
+                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *([f"{v:.8g}" for v in row] for row in self.rows)])
             if better:
                 save_weights(self.net, self.log, step=int(self.step), val_loss=val_loss)
         return row

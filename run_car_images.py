@@ -1,0 +1,279 @@
+"""Correct a folder of JPGs: each NAME.jpg of WORKDIR/data becomes WORKDIR/results/NAME_car.bmp.
+
+    python run_car_images.py WORKDIR log data results
+    python run_car_images.py . pretrained my_photographs corrected --format png --compare
+
+log is the folder that train_car.py wrote; `pretrained` means the weights that came with this.
+Where NAME.bmp stands beside NAME.jpg, MSE, PSNR and SSIM against it are printed before and
+after, of the luma, and written to results/figures.csv.
+"""
+
+import csv
+import math
+import re
+from pathlib import Path
+
+import car_shell
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from car_images import (
+    MAX_PIXELS,
+    ORIENTATION,
+    BadImage,
+    check_same_size,
+    difference,
+    find_bmp,
+    find_jpegs,
+    luma_of,
+    read_jpeg,
+    read_pixels,
+    side_by_side,
+    upright,
+)
+from car_metrics import mse, psnr, ssim
+from car_shell import Progress, UserError, whole_file
+from car_split import SETS, SPLIT_FILE, read_split
+from car_tiles import cut, isolated, mirror, seamless, stitch
+from model_car import RADIUS, load_net
+
+BATCH_PIXELS = 2**18  # of tiles that go through the net together; 64 maps of float32 are 64 MiB
+ROWS = 256  # of the picture finished at a time
+COLUMNS = ("name", "mse_before", "mse_after", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
+CSV_SECONDS = 10  # between two writings of the CSV
+
+
+def arguments():
+    """Parse the command line."""
+    parser = car_shell.parser(__doc__)
+    parser.add_argument("workdir", metavar="WORKDIR")
+    parser.add_argument("log", help="folder of the trained weights, joined to WORKDIR")
+    parser.add_argument("data", help="folder of JPGs, joined to WORKDIR")
+    parser.add_argument("results", help="folder to write, joined to WORKDIR")
+    parser.add_argument("--format", choices=("bmp", "png"), default="bmp", help="png keeps EXIF and ICC profile (bmp)")
+    parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="part of the correction that is applied, 0..1 (1)")
+    parser.add_argument("--compare", action="store_true", help="also save NAME_compare.png: JPG | corrected | BMP | what changed")
+    parser.add_argument("--skip-existing", action="store_true", help="pass over images whose result is there")
+    parser.add_argument("--split", choices=SETS, help="only the images of this set, by the split.json in log")
+    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the folder, for job arrays")
+    parser.add_argument("--patch-size", type=car_shell.positive, default=256, metavar="P", help="side of a tile's core in pixels; changes speed, not the result (256)")
+    parser.add_argument("--overlap", type=int, choices=(0, RADIUS), default=RADIUS, help=f"neighbours around a tile; 0 gives the original's isolated patches, seams and all ({RADIUS})")
+    parser.add_argument("--max-pixels", type=car_shell.positive, default=MAX_PIXELS, metavar="N", help="leave out images with more (500 million)")
+    args = car_shell.parse(parser, None, inputs=["data"], outputs=["log", "results"])
+    if not 0 <= args.strength <= 1:
+        parser.error("argument --strength: 0..1")
+    if args.results.resolve() == args.data.resolve():
+        parser.error("results must be another folder than data")
+    args.part = (1, 1)
+    if args.shard:
+        match = re.fullmatch(r"(\d+)/(\d+)", args.shard)
+        args.part = tuple(map(int, match.groups())) if match else (0, 0)
+        if not 1 <= args.part[0] <= args.part[1]:
+            parser.error("argument --shard: I/N with 1 <= I <= N, as in 3/8")
+    return args
+
+
+# ---- one image -----------------------------------------------------------------------------
+
+
+def make_forward(net, overlap):
+    """Return tiles -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap]."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)])
+    def forward(tiles):
+        luma = tf.cast(tiles, tf.float32)[..., tf.newaxis]
+        return net(luma, padding="VALID" if overlap else "SAME")[..., 0]
+
+    return forward
+
+
+def correct_luma(luma, forward, side, overlap):
+    """Correct a luma plane, uint8 [H, W], tile by tile. Returns float32 [H, W], unclipped."""
+    tiling = seamless(*luma.shape, side, overlap) if overlap else isolated(*luma.shape, side)
+    padded, corners = mirror(luma, tiling), tiling.corners
+    corrected = np.empty(luma.shape, np.float32)
+    batch = max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width))
+    for first in range(0, len(corners), batch):
+        some = corners[first : first + batch]
+        stitch(corrected, forward(cut(padded, tiling, some)).numpy(), some)
+    return corrected
+
+
+def apply_correction(pixels, luma, corrected, strength):
+    """Add the change in luma to grey or to R, G and B alike. Returns uint8 of pixels' shape.
+
+    JPEG's R, G and B are each luma plus a share of chroma (JFIF), so that nothing but luma
+    moves. Strength 0 gives `pixels` exactly.
+    """
+    result = np.empty_like(pixels)
+    for top in range(0, luma.shape[0], ROWS):
+        rows = slice(top, top + ROWS)
+        change = strength * (np.clip(corrected[rows], 0, 255) - luma[rows])
+        change = change[..., np.newaxis] if pixels.ndim == 3 else change
+        result[rows] = np.clip(np.rint(pixels[rows] + change), 0, 255).astype(np.uint8)
+    return result
+
+
+def measure(name, before, after, truth):
+    """A row of the CSV: MSE, PSNR and SSIM of two luma planes against the truth's, uint8 [H, W]."""
+    errors = mse(before, truth), mse(after, truth)
+    return (name, *errors, *map(psnr, errors), ssim(before, truth), ssim(after, truth))
+
+
+def save_picture(path, pixels, jpeg, keep):
+    """Write uint8 pixels as BMP or, with EXIF (orientation reset) and ICC profile, as PNG."""
+    extra = {}
+    if keep:
+        if ORIENTATION in jpeg.exif:
+            jpeg.exif[ORIENTATION] = 1
+        extra = {"exif": jpeg.exif.tobytes()} if len(jpeg.exif) else {}
+        extra |= {"icc_profile": jpeg.icc_profile} if jpeg.icc_profile else {}
+    with whole_file(path) as file:
+        Image.fromarray(pixels).save(file, "PNG" if keep else "BMP", **extra)
+
+
+def save_compare(path, before, after, truth):
+    """Save JPG | corrected | BMP (where there is one) | what changed, as PNG."""
+    panels, titles = [before, after], ["JPG", "corrected"]
+    if truth is not None:
+        panels.append(truth)
+        titles.append("BMP")
+    panels.append(difference(luma_of(after), luma_of(before)))
+    titles.append("what changed, 4 times, grey = nothing")
+    with whole_file(path) as file:
+        side_by_side(panels, titles).save(file, "PNG")
+
+
+def correct_file(jpg, output, forward, args):
+    """Correct one JPEG into `output`. Returns (its pixels, whether metadata was lost, CSV row or None).
+
+    Raises BadImage; then nothing is written.
+    """
+    jpeg = read_jpeg(jpg, args.max_pixels)
+    bmp = find_bmp(jpg)
+    truth = read_pixels(bmp, args.max_pixels) if bmp else None
+    before = upright(jpeg.pixels, jpeg.exif)
+    if bmp:
+        check_same_size(before, truth)
+    corrected = correct_luma(jpeg.luma, forward, args.patch_size, args.overlap)
+    after = apply_correction(jpeg.pixels, jpeg.luma, corrected, args.strength)
+    after = upright(after, jpeg.exif)
+    keep = args.format == "png"
+    lost = not keep and (len(jpeg.exif) > 0 or jpeg.icc_profile is not None)
+    if args.compare:
+        save_compare(args.results / f"{jpg.stem}_compare.png", before, after, truth)
+    row = measure(jpg.stem, *map(luma_of, (before, after, truth))) if bmp else None
+    save_picture(output, after, jpeg, keep)
+    return jpeg.luma.size, lost, row
+
+
+# ---- the folder ----------------------------------------------------------------------------
+
+
+def choose_jpegs(args):
+    """The JPEGs to correct: those of the folder, of --split, of --shard. Raises UserError for none."""
+    jpegs = find_jpegs(args.data)
+    if args.split:
+        split = read_split(args.log)
+        if split is None:
+            raise UserError(f"{args.log / SPLIT_FILE} is missing; --split works where train_car.py has trained on the loaders' records")
+        names = set(split["sets"][args.split])
+        jpegs = [jpg for jpg in jpegs if jpg.stem in names]
+        print(f"{args.split} set: {len(jpegs)} of {len(names)} images are in {args.data}")
+    part, parts = args.part
+    if not jpegs:
+        raise UserError(f"{args.data} holds no .jpg or .jpeg to correct")
+    return jpegs[part - 1 :: parts]
+
+
+def figures_file(args):
+    """The CSV's path; each shard has its own."""
+    part, parts = args.part
+    return args.results / ("figures.csv" if parts == 1 else f"figures_{part}_of_{parts}.csv")
+
+
+def read_figures(path):
+    """Read a CSV of an earlier run as {name: row}; empty where there is none."""
+    if not path.exists():
+        return {}
+    with open(path, newline="") as file:
+        return {name: (name, *map(float, values)) for name, *values in list(csv.reader(file))[1:]}
+
+
+def write_figures(path, rows):
+    """Write {name: row} to the CSV."""
+    with whole_file(path, "w") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows.values()])
+
+
+def describe(row):
+    """A CSV row as a line for people."""
+    name, mse_before, mse_after, psnr_before, psnr_after, ssim_before, ssim_after = row
+    line = f"{name}: MSE {mse_before:.2f} -> {mse_after:.2f}, PSNR {psnr_before:.2f} -> {psnr_after:.2f} dB"
+    return line if math.isnan(ssim_before) else f"{line}, SSIM {ssim_before:.4f} -> {ssim_after:.4f}"
+
+
+def summary(rows):
+    """The mean over images of every column, as a CSV row (SSIM over those that have one)."""
+    columns = list(zip(*rows.values(), strict=True))[1:]
+    return (f"mean of {len(rows)} images", *(float(np.nanmean(c)) if not np.isnan(c).all() else math.nan for c in columns))
+
+
+def correct_folder(args, forward, jpegs):
+    """Correct all; name the bad ones and go on. Returns (rows by name, names of bad images)."""
+    figures = figures_file(args)
+    rows = read_figures(figures) if args.skip_existing else {}
+    bad, skipped, pixels, lost_said, written_at = [], 0, 0, False, 0.0
+    with Progress(len(jpegs), "images") as progress:
+        for jpg in jpegs:
+            output = args.results / f"{jpg.stem}_car.{args.format}"
+            # A result whose figures did not reach the CSV before a kill is made again.
+            if args.skip_existing and output.exists() and (jpg.stem in rows or not find_bmp(jpg)):
+                skipped += 1
+                progress.step()
+                continue
+            try:
+                size, lost, row = correct_file(jpg, output, forward, args)
+            except BadImage as reason:
+                bad.append(jpg.name)
+                progress.say(f"left out: {jpg.name}: {reason}")
+                progress.step()
+                continue
+            pixels += size
+            if lost and not lost_said:
+                progress.say(f"{jpg.name}: BMP holds no EXIF or ICC profile; --format png keeps them")
+                lost_said = True
+            if row:
+                rows[jpg.stem] = row
+                progress.say(describe(row))
+                if progress.seconds - written_at > CSV_SECONDS:
+                    write_figures(figures, rows)
+                    written_at = progress.seconds
+            progress.step(note=f"{pixels / progress.seconds / 1e6:.2f} megapixels a second")
+    if rows:
+        write_figures(figures, rows)
+    done = len(jpegs) - len(bad) - skipped
+    print(f"corrected {done} of {len(jpegs)} images into {args.results}" + (f", {skipped} were there already" if skipped else ""))
+    return rows, bad
+
+
+def main():
+    """Correct the folder. Returns the exit status: 1 if an image was bad."""
+    args = arguments()
+    if args.log.name == "pretrained" and not args.log.exists():
+        args.log = Path(__file__).resolve().parent / "pretrained"
+        print(f"weights: those that came with this suite, {args.log}")
+    jpegs = choose_jpegs(args)
+    forward = make_forward(load_net(args.log), args.overlap)
+    args.results.mkdir(parents=True, exist_ok=True)
+    rows, bad = correct_folder(args, forward, jpegs)
+    if rows:
+        print(describe(summary(rows)))
+    if bad:
+        print(f"left out as bad: {len(bad)} ({', '.join(bad[:5])}{', ...' if bad[5:] else ''})")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    car_shell.run(main)

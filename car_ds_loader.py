@@ -11,10 +11,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
 
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 from car_shell import UserError
 from car_split import SPLIT_FILE, read_split
 
@@ -58,9 +58,7 @@ class RecordSet(NamedTuple):
 def to_record(jpg, bmp):
     """Serialize a pair of patches, [side, side] in grey levels 0..255, as one record (bytes)."""
     feature = {
-        name: tf.train.Feature(
-            bytes_list=tf.train.BytesList(value=[patch.astype("<i2").tobytes()])
-        )
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[patch.astype("<i2").tobytes()]))
         for name, patch in ((JPG, jpg), (BMP, bmp))
     }
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
@@ -79,9 +77,7 @@ def parse_batch(records, side):
     """Parse serialized records [N] into (jpg, bmp), int16 [N, side, side, 1] each, at one go."""
     parsed = tf.io.parse_example(records, FEATURES)
     return tuple(
-        tf.reshape(
-            tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), [-1, side, side, 1]
-        )
+        tf.reshape(tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), [-1, side, side, 1])
         for name in (JPG, BMP)
     )
 

@@ -4,6 +4,7 @@ All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and gre
 [H, W, 3] for RGB, and upright unless a docstring says that they lie on the coded grid.
 """
 
+import functools
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -115,19 +116,19 @@ def _read_bytes(path):
 
 
 def _decoding(function):
-    """Turn whatever a decoder raises on foreign bytes into BadImage with one line of reason."""
+    """Let a reader of a path raise nothing but BadImage, with the file's name and one line of reason."""
 
+    @functools.wraps(function)
     def wrapper(path, *args, **kwargs):
         try:
             return function(path, *args, **kwargs)
-        except BadImage:
-            raise
+        except BadImage as error:
+            raise BadImage(f"{path.name}: {error}") from error
         except Image.UnidentifiedImageError as error:
-            raise BadImage("is not an image of a known type") from error
+            raise BadImage(f"{path.name}: is not an image of a known type") from error
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
-            raise BadImage(f"cannot be decoded: {str(error) or repr(error)}") from error
+            raise BadImage(f"{path.name}: cannot be decoded: {str(error) or repr(error)}") from error
 
-    wrapper.__doc__ = function.__doc__
     return wrapper
 
 
@@ -206,17 +207,16 @@ def read_luma(path, max_pixels=MAX_PIXELS):
 def read_pair(source):
     """Read a JPG + BMP source. Returns (jpg, bmp) luma, uint8 [H, W] each; raises BadImage."""
     jpg, bmp = read_luma(source.jpg), read_luma(source.clean)
-    check_same_size(jpg, bmp)
+    check_same_size(source.jpg, jpg, bmp)
     return jpg, bmp
 
 
-def check_same_size(jpg, bmp):
-    """Raise BadImage where a JPG and its BMP differ in height or width."""
+def check_same_size(path, jpg, bmp):
+    """Raise BadImage, naming the JPG's path, where its pixels and its BMP's differ in height or width."""
     if jpg.shape[:2] != bmp.shape[:2]:
+        (height, width), (bmp_height, bmp_width) = jpg.shape[:2], bmp.shape[:2]
         raise BadImage(
-            "the pair differs in size: JPG {1}x{0}, BMP {3}x{2}".format(
-                *jpg.shape[:2], *bmp.shape[:2]
-            )
+            f"{path.name}: the pair differs in size: JPG {width}x{height}, BMP {bmp_width}x{bmp_height}"
         )
 
 

@@ -50,7 +50,11 @@ def draw_losses(path, rows):
         write(LEFT - 8, place(0, loss)[1] / FINE, f"{loss:g}", "rm")
     for step in _ticks(0, last):
         x = place(step, low)[0] / FINE
-        draw.line([(x * FINE, (HEIGHT - BOTTOM) * FINE), (x * FINE, (HEIGHT - BOTTOM + 5) * FINE)], fill="black", width=FINE)
+        draw.line(
+            [(x * FINE, (HEIGHT - BOTTOM) * FINE), (x * FINE, (HEIGHT - BOTTOM + 5) * FINE)],
+            fill="black",
+            width=FINE,
+        )
         write(x, HEIGHT - BOTTOM + 8, f"{step:g}", "mt")
     draw.rectangle([place(0, high), place(last, low)], outline="black", width=FINE)
     write(WIDTH / 2, HEIGHT - 14, "steps", "mm")

@@ -64,7 +64,7 @@ def parse(argument_parser, argv, inputs=(), outputs=()):
 
 
 def positive(text):
-    """argparse type: a whole number of at least 1."""
+    """Argparse type: a whole number of at least 1."""
     number = int(text)
     if number < 1:
         raise ValueError(text)
@@ -87,6 +87,11 @@ def run(main):
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
+
+
+def some_of(names):
+    """The number of names and the first few of them."""
+    return f"{len(names)} ({', '.join(names[:5])}{', ...' if names[5:] else ''})"
 
 
 @contextlib.contextmanager

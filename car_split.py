@@ -74,7 +74,7 @@ def read_split(folder):
         return None
     try:
         content = json.loads(path.read_text())
-        content["sets"], content["set"], content["files"], content["digests"]  # noqa: B018
+        content["sets"], content["set"], content["files"], content["digests"]
         return content
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r}); run the loader again") from error

@@ -16,13 +16,13 @@ load_val_data.py, 10 % for nobody: correct them with `run_car_images.py --split 
 import hashlib
 import shutil
 
-import car_shell
 import numpy as np
 import tensorflow as tf
 
+import car_shell
+from car_shell import Progress, UserError, some_of
 from car_ds_loader import RECORDS_PER_FILE, to_record
 from car_images import BadImage, compress, find_clean, find_pairs, read_luma, read_pair
-from car_shell import Progress, UserError
 from car_split import (
     SETS,
     SLICES_OF_A_SERIES,
@@ -41,12 +41,31 @@ def arguments(manual, argv):
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("data", help="folder of images, joined to WORKDIR")
     parser.add_argument("records", help="folder to write, joined to WORKDIR")
-    parser.add_argument("--also", nargs="+", default=[], metavar="FOLDER", help="further folders of images, joined to WORKDIR")
-    parser.add_argument("--quality", nargs="+", type=int, metavar="Q", help="make the JPGs from the images, at these qualities (1..100)")
+    parser.add_argument(
+        "--also", nargs="+", default=[], metavar="FOLDER", help="further folders of images, joined to WORKDIR"
+    )
+    parser.add_argument(
+        "--quality",
+        nargs="+",
+        type=int,
+        metavar="Q",
+        help="make the JPGs from the images, at these qualities (1..100)",
+    )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
-    parser.add_argument("--group-by", default=SLICES_OF_A_SERIES, metavar="REGEX", help="names in which this matches the same text stay in one set (default: names that differ only in _slice_NNN)")
+    parser.add_argument(
+        "--group-by",
+        default=SLICES_OF_A_SERIES,
+        metavar="REGEX",
+        help="names in which this matches the same text stay in one set (those alike but for _slice_NNN)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the order (0)")
-    parser.add_argument("--patch-size", type=car_shell.positive, default=32, metavar="P", help="side of a patch in pixels (32)")
+    parser.add_argument(
+        "--patch-size",
+        type=car_shell.positive,
+        default=32,
+        metavar="P",
+        help="side of a patch in pixels (32)",
+    )
     args = car_shell.parse(parser, argv, inputs=["data"], outputs=["records"])
     args.folders = [args.data, *(args.workdir / folder for folder in args.also)]
     for folder in args.folders:
@@ -79,7 +98,8 @@ def choose_set(sources, which, args):
         if args.group_by == SLICES_OF_A_SERIES:
             groups = {group_of(name, args.group_by) for name in names}
             if len(groups) < len(names):
-                print(f"Slices of one series stay together: {len(names)} images in {len(groups)} groups (--group-by).")
+                count = f"{len(names)} images in {len(groups)} groups"
+                print(f"slices of one series stay together: {count} (--group-by)")
     rank = {name: place for place, name in enumerate(seeded_order(sets[which], args.seed))}
     chosen = [source for source in sources if source.name in rank]
     return sets, sorted(chosen, key=lambda source: rank[source.name])
@@ -160,7 +180,7 @@ def main(which="train", manual=__doc__, argv=None):
             try:
                 planes = read_planes(source, args.quality)
             except BadImage as reason:
-                bad.append(f"{source.name}: {reason}")
+                bad.append(str(reason))
                 progress.say(f"left out: {bad[-1]}")
                 progress.step()
                 continue
@@ -176,7 +196,8 @@ def main(which="train", manual=__doc__, argv=None):
     writer.close()
     if writer.total == 0:
         shutil.rmtree(partial)
-        raise UserError(f"no image of the {which} set gave a patch: {len(bad)} bad, {len(small)} under {args.patch_size} pixels")
+        reason = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
+        raise UserError(f"no image of the {which} set gave a patch: {reason}")
     write_split(
         partial,
         {
@@ -195,13 +216,15 @@ def main(which="train", manual=__doc__, argv=None):
     )
     car_shell.replace_folder(partial, args.records)
 
-    print(f"{which} set in {args.records}: {len(chosen) - len(bad) - len(small)} of {len(sources)} images used")
+    print(
+        f"{which} set in {args.records}: {len(chosen) - len(bad) - len(small)} of {len(sources)} images used"
+    )
     if not args.all:
         print("split by image: " + ", ".join(f"{name} {len(sets[name])}" for name in SETS))
     if lonely:
-        print(f"skipped, no partner: {len(lonely)} ({', '.join(lonely[:5])}{', ...' if lonely[5:] else ''})")
+        print(f"skipped, no partner: {some_of(lonely)}")
     if small:
-        print(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {len(small)} ({', '.join(small[:5])}{', ...' if small[5:] else ''})")
+        print(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {some_of(small)}")
     if bad:
         print(f"left out as bad: {len(bad)}")
         for reason in bad:

@@ -8,14 +8,14 @@ ones. A damaged file is named with the record. --sheet draws pairs from all over
 BMP | difference.
 """
 
-import car_shell
 import numpy as np
 import tensorflow as tf
 
+import car_shell
+from car_shell import whole_file
 from car_ds_loader import check_records, parse_batch
 from car_images import difference, side_by_side
 from car_metrics import psnr
-from car_shell import whole_file
 
 SHEET_COLUMNS, SHEET_ROWS = 3, 6  # pairs on a sheet
 SHOWN_SIDE = 128  # pixels; smaller patches are magnified by a whole number
@@ -27,7 +27,9 @@ def arguments():
     parser = car_shell.parser(__doc__)
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("records", help="folder of record files, joined to WORKDIR")
-    parser.add_argument("--sheet", metavar="FILE.png", help="draw pairs of patches into this file, joined to WORKDIR")
+    parser.add_argument(
+        "--sheet", metavar="FILE.png", help="draw pairs of patches into this file, joined to WORKDIR"
+    )
     args = car_shell.parse(parser, None, inputs=["records"])
     if args.sheet and not args.sheet.lower().endswith(".png"):
         parser.error("argument --sheet: a file name that ends in .png")
@@ -70,8 +72,8 @@ def main():
     args = arguments()
     records = check_records(args.records, lambda file: print(describe(file), flush=True))
     print(
-        f"{args.records}: {len(records.files)} files, {records.total} records of {records.side}x{records.side}, "
-        f"all whole; MSE {records.mse:.3f}, PSNR {psnr(records.mse):.2f} dB"
+        f"{args.records}: {len(records.files)} files, {records.total} records of "
+        f"{records.side}x{records.side}, all whole; MSE {records.mse:.3f}, PSNR {psnr(records.mse):.2f} dB"
     )
     if args.sheet:
         draw_sheet(args.workdir / args.sheet, records)

@@ -13,11 +13,12 @@ import math
 import re
 from pathlib import Path
 
-import car_shell
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+import car_shell
+from car_shell import Progress, UserError, some_of, whole_file
 from car_images import (
     MAX_PIXELS,
     ORIENTATION,
@@ -33,7 +34,6 @@ from car_images import (
     upright,
 )
 from car_metrics import mse, psnr, ssim
-from car_shell import Progress, UserError, whole_file
 from car_split import SETS, SPLIT_FILE, read_split
 from car_tiles import cut, isolated, mirror, seamless, stitch
 from model_car import RADIUS, load_net
@@ -51,15 +51,47 @@ def arguments():
     parser.add_argument("log", help="folder of the trained weights, joined to WORKDIR")
     parser.add_argument("data", help="folder of JPGs, joined to WORKDIR")
     parser.add_argument("results", help="folder to write, joined to WORKDIR")
-    parser.add_argument("--format", choices=("bmp", "png"), default="bmp", help="png keeps EXIF and ICC profile (bmp)")
-    parser.add_argument("--strength", type=float, default=1.0, metavar="S", help="part of the correction that is applied, 0..1 (1)")
-    parser.add_argument("--compare", action="store_true", help="also save NAME_compare.png: JPG | corrected | BMP | what changed")
+    parser.add_argument(
+        "--format", choices=("bmp", "png"), default="bmp", help="png keeps EXIF and ICC profile (bmp)"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="part of the correction that is applied, 0..1 (1)",
+    )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="also save NAME_compare.png: JPG | corrected | BMP | what changed",
+    )
     parser.add_argument("--skip-existing", action="store_true", help="pass over images whose result is there")
     parser.add_argument("--split", choices=SETS, help="only the images of this set, by the split.json in log")
-    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the folder, for job arrays")
-    parser.add_argument("--patch-size", type=car_shell.positive, default=256, metavar="P", help="side of a tile's core in pixels; changes speed, not the result (256)")
-    parser.add_argument("--overlap", type=int, choices=(0, RADIUS), default=RADIUS, help=f"neighbours around a tile; 0 gives the original's isolated patches, seams and all ({RADIUS})")
-    parser.add_argument("--max-pixels", type=car_shell.positive, default=MAX_PIXELS, metavar="N", help="leave out images with more (500 million)")
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only the I-th of N parts of the folder, for job arrays"
+    )
+    parser.add_argument(
+        "--patch-size",
+        type=car_shell.positive,
+        default=256,
+        metavar="P",
+        help="side of a tile's core in pixels; changes speed, not the result (256)",
+    )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        choices=(0, RADIUS),
+        default=RADIUS,
+        help=f"neighbours around a tile; 0 gives the original's isolated patches, seams and all ({RADIUS})",
+    )
+    parser.add_argument(
+        "--max-pixels",
+        type=car_shell.positive,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="leave out images with more (500 million)",
+    )
     args = car_shell.parse(parser, None, inputs=["data"], outputs=["log", "results"])
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
@@ -155,7 +187,7 @@ def correct_file(jpg, output, forward, args):
     truth = read_pixels(bmp, args.max_pixels) if bmp else None
     before = upright(jpeg.pixels, jpeg.exif)
     if bmp:
-        check_same_size(before, truth)
+        check_same_size(jpg, before, truth)
     corrected = correct_luma(jpeg.luma, forward, args.patch_size, args.overlap)
     after = apply_correction(jpeg.pixels, jpeg.luma, corrected, args.strength)
     after = upright(after, jpeg.exif)
@@ -177,7 +209,10 @@ def choose_jpegs(args):
     if args.split:
         split = read_split(args.log)
         if split is None:
-            raise UserError(f"{args.log / SPLIT_FILE} is missing; --split works where train_car.py has trained on the loaders' records")
+            raise UserError(
+                f"{args.log / SPLIT_FILE} is missing: --split needs the log of a training on records "
+                f"that the loaders wrote"
+            )
         names = set(split["sets"][args.split])
         jpegs = [jpg for jpg in jpegs if jpg.stem in names]
         print(f"{args.split} set: {len(jpegs)} of {len(names)} images are in {args.data}")
@@ -217,7 +252,10 @@ def describe(row):
 def summary(rows):
     """The mean over images of every column, as a CSV row (SSIM over those that have one)."""
     columns = list(zip(*rows.values(), strict=True))[1:]
-    return (f"mean of {len(rows)} images", *(float(np.nanmean(c)) if not np.isnan(c).all() else math.nan for c in columns))
+    return (
+        f"mean of {len(rows)} images",
+        *(float(np.nanmean(c)) if not np.isnan(c).all() else math.nan for c in columns),
+    )
 
 
 def correct_folder(args, forward, jpegs):
@@ -237,7 +275,7 @@ def correct_folder(args, forward, jpegs):
                 size, lost, row = correct_file(jpg, output, forward, args)
             except BadImage as reason:
                 bad.append(jpg.name)
-                progress.say(f"left out: {jpg.name}: {reason}")
+                progress.say(f"left out: {reason}")
                 progress.step()
                 continue
             pixels += size
@@ -254,7 +292,10 @@ def correct_folder(args, forward, jpegs):
     if rows:
         write_figures(figures, rows)
     done = len(jpegs) - len(bad) - skipped
-    print(f"corrected {done} of {len(jpegs)} images into {args.results}" + (f", {skipped} were there already" if skipped else ""))
+    print(
+        f"corrected {done} of {len(jpegs)} images into {args.results}"
+        + (f", {skipped} were there already" if skipped else "")
+    )
     return rows, bad
 
 
@@ -271,7 +312,7 @@ def main():
     if rows:
         print(describe(summary(rows)))
     if bad:
-        print(f"left out as bad: {len(bad)} ({', '.join(bad[:5])}{', ...' if bad[5:] else ''})")
+        print(f"left out as bad: {some_of(bad)}")
     return 1 if bad else 0
 
 

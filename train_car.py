@@ -13,24 +13,22 @@ On several machines start the same command on each with TF_CONFIG set; log must 
 disk that all of them see. --batch-size is the batch of all machines together.
 """
 
-import csv
-import json
 import os
 import signal
 
-import car_shell
 import keras
 import numpy as np
 import tensorflow as tf
 
+import car_shell
+from car_shell import Progress, UserError
 from car_ds_loader import check_records, training_batches, validation_batches
 from car_plot import draw_losses
-from car_shell import Progress, UserError, whole_file
+from car_run import COLUMNS, Run, claim_folder
 from car_split import check_disjoint, read_split, write_split
-from model_car import RADIUS, WEIGHTS_FILE, CarNet, inner, load_net, save_weights, squared_error
+from model_car import RADIUS, inner, squared_error
 
-COLUMNS = ("step", "train_loss", "train_jpg_mse", "val_loss", "val_jpg_mse", "learning_rate")
-SETTINGS_FILE, CSV_FILE, PICTURE_FILE = "settings.json", "losses.csv", "losses.png"
+PICTURE_FILE = "losses.png"
 SHOWN_PATCHES = 6  # in TensorBoard
 EVAL_PIXELS = 2**20  # in one validation batch, at the most
 STATE_SECONDS = 60  # between two savings of the state: what a kill can cost
@@ -43,18 +41,45 @@ def arguments():
     parser.add_argument("log", help="folder for weights, state and losses, joined to WORKDIR")
     parser.add_argument("train", help="folder of training records, joined to WORKDIR")
     parser.add_argument("val", help="folder of validation records, joined to WORKDIR")
-    parser.add_argument("--residual", action="store_true", help="learn the artifact: last layer linear, input added")
-    parser.add_argument("--loss-border", type=int, default=0, metavar="B", help=f"pixels at each side of a patch left out of the loss (0; {RADIUS}: only pixels whose receptive field is real)")
+    parser.add_argument(
+        "--residual", action="store_true", help="learn the artifact: last layer linear, input added"
+    )
+    parser.add_argument(
+        "--loss-border",
+        type=int,
+        default=0,
+        metavar="B",
+        help=f"pixels at each side of a patch left out of the loss (0); at {RADIUS} all that count are real",
+    )
     parser.add_argument("--augment", action="store_true", help="flip and turn the training patches")
     parser.add_argument("--steps", type=car_shell.positive, default=800, help="(800)")
-    parser.add_argument("--batch-size", type=car_shell.positive, default=1000, metavar="N", help="patches in a step (1000)")
+    parser.add_argument(
+        "--batch-size", type=car_shell.positive, default=1000, metavar="N", help="patches in a step (1000)"
+    )
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="(0.001)")
-    parser.add_argument("--schedule", choices=("constant", "cosine"), default="constant", help="cosine: down to a hundredth at --steps (constant)")
+    parser.add_argument(
+        "--schedule",
+        choices=("constant", "cosine"),
+        default="constant",
+        help="cosine: down to a hundredth at --steps (constant)",
+    )
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the order of patches (0)")
-    parser.add_argument("--init", metavar="LOG", help="start from the best weights of this log folder, with a fresh optimizer")
-    parser.add_argument("--val-every", type=car_shell.positive, default=50, metavar="N", help="steps between validations (50)")
-    parser.add_argument("--val-patches", type=car_shell.positive, default=2000, metavar="N", help="a fixed choice of this many validation patches (2000)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first weights and the order of patches (0)"
+    )
+    parser.add_argument(
+        "--init", metavar="LOG", help="start from the best weights of this log folder, with a fresh optimizer"
+    )
+    parser.add_argument(
+        "--val-every", type=car_shell.positive, default=50, metavar="N", help="steps between validations (50)"
+    )
+    parser.add_argument(
+        "--val-patches",
+        type=car_shell.positive,
+        default=2000,
+        metavar="N",
+        help="a fixed choice of this many validation patches (2000)",
+    )
     args = car_shell.parse(parser, None, inputs=["train", "val"], outputs=["log"])
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
@@ -91,59 +116,6 @@ def make_optimizer(args):
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-class Run:
-    """A training run: net, optimizer, the state on disk, and the rows of its CSV."""
-
-    def __init__(self, args, strategy):
-        self.log, self.chief = args.log, is_chief(strategy)
-        with strategy.scope():
-            self.net = CarNet(args.residual, args.seed)
-            self.optimizer = make_optimizer(args)
-            self.optimizer.build(self.net.trainable_variables)
-        # What a row of the CSV needs beyond weights and optimizer, so that a killed run writes the same rows.
-        self.step = tf.Variable(0, dtype=tf.int64)
-        self.best = tf.Variable(np.inf, dtype=tf.float64)
-        self.sums = tf.Variable(np.zeros(3), dtype=tf.float64)  # loss, JPG's MSE, steps since the last row
-        self.rows = []
-        checkpoint = tf.train.Checkpoint(net=self.net, optimizer=self.optimizer, step=self.step, best=self.best, sums=self.sums)
-        self.states = tf.train.CheckpointManager(checkpoint, str(self.log / "state"), max_to_keep=2)
-
-    def restore(self):
-        """Go on from the newest state, if there is one; forget the CSV's rows beyond it."""
-        if self.states.latest_checkpoint is None:
-            return
-        try:
-            self.states.checkpoint.restore(self.states.latest_checkpoint).assert_consumed()
-        except (tf.errors.OpError, AssertionError) as error:
-            raise UserError(f"{self.states.latest_checkpoint} is damaged or of another program ({error}); train into a new log folder, with --init {self.log} to start from its best weights") from error
-        if (self.log / CSV_FILE).exists():
-            with open(self.log / CSV_FILE, newline="") as file:
-                rows = [[float(value) for value in row.values()] for row in csv.DictReader(file)]
-            self.rows = [(int(row[0]), *row[1:]) for row in rows if row[0] <= int(self.step)]
-
-    def save(self):
-        """Save the full state."""
-        if self.chief:
-            self.states.save(checkpoint_number=int(self.step))
-
-    def add_row(self, val_loss, val_jpg_mse):
-        """Close a CSV row at this step; keep the weights if they are the best so far."""
-        loss, jpg_mse, steps = self.sums.numpy()
-        rate = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        row = (int(self.step), loss / steps, jpg_mse / steps, val_loss, val_jpg_mse, rate)
-        self.rows.append(row)
-        self.sums.assign(np.zeros(3))
-        better = val_loss < float(self.best)
-        if better:
-            self.best.assign(val_loss)
-        if self.chief:
-            with whole_file(self.log / CSV_FILE, "w") as file:
-                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *([f"{v:.8g}" for v in row] for row in self.rows)])
-            if better:
-                save_weights(self.net, self.log, step=int(self.step), val_loss=val_loss)
-        return row
-
-
 def make_train_step(strategy, run, batch_size, border):
     """The function of one training step: (jpg, bmp) distributed batches -> (loss, JPG's MSE), means."""
 
@@ -153,7 +125,9 @@ def make_train_step(strategy, run, batch_size, border):
     def loss_and_gradients(jpg, bmp):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(squared_error(run.net, jpg, bmp, border)) / batch_size
-        jpg_mse = tf.reduce_sum(tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])) / batch_size
+        jpg_mse = (
+            tf.reduce_sum(tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])) / batch_size
+        )
         return loss, jpg_mse, tape.gradient(loss, run.net.trainable_variables)
 
     def replica_step(jpg, bmp):
@@ -202,36 +176,21 @@ def write_summaries(row, net, shown):
     tf.summary.image("JPG, corrected, BMP", picture, step, max_outputs=SHOWN_PATCHES)
 
 
-def check_settings(args, train_set, val_set, chief):
-    """Raise UserError where the log folder holds a run with other settings; else write them down."""
-    names = ("residual", "loss_border", "augment", "batch_size", "learning_rate", "schedule", "optimizer", "seed", "val_every", "val_patches")
-    settings = {name: getattr(args, name) for name in names}
-    settings |= {"init": str(args.init) if args.init else None, "train_patches": train_set.total, "val_patches_in_all": val_set.total}
-    settings |= {"train_mse": train_set.mse, "val_mse": val_set.mse}
-    path = args.log / SETTINGS_FILE
-    if path.exists():
-        try:
-            before = json.loads(path.read_text())
-        except ValueError as error:
-            raise UserError(f"{path} is damaged; train into a new log folder") from error
-        for name, value in settings.items():
-            if before.get(name) != value:
-                raise UserError(
-                    f"{args.log} holds a run with {name} = {before.get(name)}, not {value}: give the same "
-                    f"options and records to go on, or another log folder (--init {args.log} starts from its weights)"
-                )
-    elif (args.log / WEIGHTS_FILE).exists():
-        raise UserError(f"{args.log} holds finished weights and no state to go on from; train into another folder (--init {args.log} starts from them)")
-    elif chief:
-        with whole_file(path, "w") as file:
-            json.dump(settings, file, indent=1)
-
-
 def checked(folder):
     """Read a folder of records through, with a line for each file. Returns the RecordSet."""
     records = check_records(folder)
-    print(f"{folder}: {records.total} patches of {records.side}x{records.side}, MSE of the JPG {records.mse:.3f}")
+    size = f"{records.side}x{records.side}"
+    print(f"{folder}: {records.total} patches of {size}, MSE of the JPG {records.mse:.3f}")
     return records
+
+
+def check_finite(loss, step, log):
+    """Raise UserError where a loss is NaN or infinite: further steps could not mend it."""
+    if not np.isfinite(loss):
+        raise UserError(
+            f"the loss is {loss} at step {step}; stopped. What {log} holds of the steps before is kept; "
+            f"train into a new log folder with a lower --learning-rate"
+        )
 
 
 class StopSignal:
@@ -256,7 +215,11 @@ def train(args, strategy, run, train_set, val_set):
     held_back = validation_batches(val_set, args.val_patches, max(1, EVAL_PIXELS // val_set.side**2))
     train_step = make_train_step(strategy, run, args.batch_size, args.loss_border)
     validate = make_validate(run.net, held_back, args.loss_border)
-    writer = tf.summary.create_file_writer(str(args.log / "tensorboard")) if run.chief else tf.summary.create_noop_writer()
+    writer = (
+        tf.summary.create_file_writer(str(args.log / "tensorboard"))
+        if run.chief
+        else tf.summary.create_noop_writer()
+    )
     shown = next(iter(held_back))
     stop = StopSignal()
 
@@ -264,20 +227,21 @@ def train(args, strategy, run, train_set, val_set):
         saved_at = progress.seconds
         for step in range(first_step + 1, args.steps + 1):
             loss, jpg_mse = (float(value) for value in train_step(next(batches)))
-            if not np.isfinite(loss):
-                raise UserError(
-                    f"the loss is {loss} at step {step}; stopped. The best weights so far are kept in {args.log}. "
-                    f"Train into a new log folder with a lower --learning-rate"
-                )
-            run.step.assign(step)
-            run.sums.assign_add([loss, jpg_mse, 1])
+            check_finite(loss, step, args.log)
+            run.count(step, loss, jpg_mse)
             progress.step(note=f"loss {loss:.2f}")
             at_row = step % args.val_every == 0 or step == args.steps
             if at_row:
-                row = run.add_row(*validate())
+                val_loss, val_jpg_mse = validate()
+                check_finite(val_loss, step, args.log)
+                row = run.add_row(val_loss, val_jpg_mse)
                 if run.chief:
                     write_summaries(row, run.net, shown)
-                progress.say("step {:6d}   train {:.3f} (JPG {:.3f})   val {:.3f} (JPG {:.3f})   rate {:.2e}".format(*row))
+                progress.say(
+                    "step {:6d}   train {:.3f} (JPG {:.3f})   val {:.3f} (JPG {:.3f})   rate {:.2e}".format(
+                        *row
+                    )
+                )
             if at_row or stop.number or progress.seconds - saved_at > STATE_SECONDS:
                 run.save()
                 saved_at = progress.seconds
@@ -291,8 +255,9 @@ def main():
     """Check everything, then train. Returns the exit status."""
     args = arguments()
     strategy = make_strategy()
-    if args.batch_size % strategy.num_replicas_in_sync:
-        raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {strategy.num_replicas_in_sync} replicas")
+    chief, replicas = is_chief(strategy), strategy.num_replicas_in_sync
+    if args.batch_size % replicas:
+        raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {replicas} replicas")
     train_set, val_set = checked(args.train), checked(args.val)
     if 2 * args.loss_border >= min(train_set.side, val_set.side):
         raise UserError(f"--loss-border {args.loss_border} leaves nothing of the patches")
@@ -303,17 +268,12 @@ def main():
         print("no split.json beside the records: whether both sets share images cannot be checked")
 
     args.log.mkdir(parents=True, exist_ok=True)
-    chief = is_chief(strategy)
-    check_settings(args, train_set, val_set, chief)
+    claim_folder(args.log, args, train_set, val_set, write=chief)
     if chief and train_split:
         write_split(args.log, train_split)
-    run = Run(args, strategy)
+    run = Run(args.log, strategy, lambda: make_optimizer(args), args.residual, args.seed, chief)
     if args.init:
-        source = load_net(args.init)
-        if source.residual != args.residual:
-            raise UserError(f"{args.init} holds a {'residual' if source.residual else 'faithful'} net; --residual must say the same")
-        for weight, value in zip(run.net.weights, source.weights, strict=True):
-            weight.assign(value)
+        run.start_from(args.init)
     run.restore()
     if int(run.step) >= args.steps:
         print(f"finished: {args.log} is at step {int(run.step)}; a larger --steps goes on")
@@ -323,7 +283,9 @@ def main():
     status = train(args, strategy, run, train_set, val_set)
     if chief and run.rows:
         draw_losses(args.log / PICTURE_FILE, run.rows)
-        print(f"best validation loss {float(run.best):.3f}, the JPG's {run.rows[-1][4]:.3f}; weights, losses.csv and losses.png in {args.log}")
+        print(
+            f"best validation loss {float(run.best):.3f}, the JPG's {run.rows[-1][4]:.3f}; all in {args.log}"
+        )
     return status
 
 

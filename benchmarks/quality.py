@@ -14,13 +14,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from car_images import compress, find_clean, read_pixels  # noqa: E402
-from car_metrics import mse, psnr, ssim  # noqa: E402
-from car_shell import Progress, UserError, run  # noqa: E402
-from model_car import RADIUS, load_net  # noqa: E402
-from run_car_images import apply_correction, correct_luma, make_forward  # noqa: E402
+from car_shell import Progress, UserError, run
+from car_images import compress, find_clean, read_pixels
+from car_metrics import mse, psnr, ssim
+from model_car import RADIUS, load_net
+from run_car_images import apply_correction, correct_luma, make_forward
 
 
 def matlab_luma(pixels):
@@ -34,15 +34,23 @@ def measure(luma, quality, forward, side):
     """(PSNR, SSIM) of the JPEG and of its correction against uint8 luma [H, W]."""
     jpg = compress(luma, quality)
     corrected = apply_correction(jpg, jpg, correct_luma(jpg, forward, side, RADIUS), 1.0)
-    return [figure for picture in (jpg, corrected) for figure in (psnr(mse(picture, luma)), ssim(picture, luma))]
+    return [
+        figure for picture in (jpg, corrected) for figure in (psnr(mse(picture, luma)), ssim(picture, luma))
+    ]
 
 
 def main():
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--weights", type=Path, default=ROOT / "pretrained", metavar="LOG", help="(pretrained)")
-    parser.add_argument("--quality", nargs="+", type=int, default=[10, 20, 30, 40], metavar="Q", help="(10 20 30 40)")
+    parser.add_argument(
+        "--weights", type=Path, default=ROOT / "pretrained", metavar="LOG", help="(pretrained)"
+    )
+    parser.add_argument(
+        "--quality", nargs="+", type=int, default=[10, 20, 30, 40], metavar="Q", help="(10 20 30 40)"
+    )
     parser.add_argument("--patch-size", type=int, default=256, metavar="P", help="(256)")
     args = parser.parse_args()
     if not args.folder.is_dir():
@@ -63,7 +71,8 @@ def main():
         rows = np.array(rows)
         before, before_ssim, after, after_ssim = rows.mean(axis=0)
         worst = (rows[:, 2] - rows[:, 0]).min()
-        print(f"{quality:7d}   {before:10.3f}   {before_ssim:.4f}   {after:15.3f}   {after_ssim:.4f}   {after - before:+.3f}   {worst:+.3f}")
+        jpeg, corrected = f"{before:10.3f}   {before_ssim:.4f}", f"{after:15.3f}   {after_ssim:.4f}"
+        print(f"{quality:7d}   {jpeg}   {corrected}   {after - before:+.3f}   {worst:+.3f}")
     return 0
 
 

@@ -37,10 +37,14 @@ def ct_slice(body, height, noise):
     image[ellipse(grid, (0, 0), (width - 0.05, depth - 0.05))] = TISSUE
     for _ in range(9):  # organs, which swell and shrink along the series
         centre = body.uniform(-0.45, 0.45), body.uniform(-0.25, 0.25)
-        size = body.uniform(0.05, 0.25, 2) * (0.4 + np.sin(np.pi * (height * 0.7 + body.random() * 0.3)) * 0.6)
+        size = body.uniform(0.05, 0.25, 2) * (
+            0.4 + np.sin(np.pi * (height * 0.7 + body.random() * 0.3)) * 0.6
+        )
         image[ellipse(grid, centre, size, body.uniform(0, np.pi))] = TISSUE + body.uniform(-35, 40)
     for side in (-1, 1):  # lungs or bowel gas
-        image[ellipse(grid, (side * 0.42, -0.1), (0.2 * (1 - height) + 0.02, 0.26 * (1 - height) + 0.02))] = 15
+        image[ellipse(grid, (side * 0.42, -0.1), (0.2 * (1 - height) + 0.02, 0.26 * (1 - height) + 0.02))] = (
+            15
+        )
     image[ellipse(grid, (0, depth - 0.18), (0.11, 0.09))] = BONE  # vertebra, its canal, ribs
     image[ellipse(grid, (0, depth - 0.12), (0.035, 0.03))] = TISSUE
     for angle in np.linspace(0.2, np.pi - 0.2, 7) + 0.1 * height:
@@ -49,7 +53,9 @@ def ct_slice(body, height, noise):
             image[ellipse(grid, centre, (0.045, 0.018), angle + np.pi / 2)] = BONE - 20 * body.random()
     smooth = Image.fromarray(image.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.8))
     grain = Image.fromarray(noise.normal(0, 7, (SIDE, SIDE)).astype(np.float32))
-    grain = np.asarray(grain.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(0, 0, SIDE * 0.7, SIDE * 0.7)))
+    grain = np.asarray(
+        grain.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(0, 0, SIDE * 0.7, SIDE * 0.7))
+    )
     image = np.asarray(smooth, np.float32) + grain
     image[~ellipse(grid, (0, 0), (0.99, 0.99))] = 0  # the round field of view
     return image.clip(0, 255).round().astype(np.uint8)
@@ -57,7 +63,9 @@ def ct_slice(body, height, noise):
 
 def main():
     """Write the pairs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--series", type=int, default=6, metavar="N", help="(6)")
     parser.add_argument("--slices", type=int, default=10, metavar="N", help="of each series (10)")

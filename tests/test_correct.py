@@ -1,0 +1,383 @@
+"""run_car_images.py, run from the shell with the weights that come with the suite."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from conftest import ROOT, run
+from PIL import Image, ImageCms, ImageOps
+from reference import cmyk_profile, direct_convolution
+
+WEIGHTS = ROOT / "pretrained/model_checkpoint.npz"
+
+
+def photograph(size, mode="RGB", corner=(150, 60)):
+    """A part of the sample astronaut, as a PIL image."""
+    whole = Image.open(ROOT / "samples/astronaut.bmp")
+    return whole.crop((*corner, corner[0] + size[0], corner[1] + size[1])).convert(mode)
+
+
+def save_jpeg(folder, name, image, **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    image.save(folder / name, "JPEG", **{"quality": 20, **options})
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def coded_luma(path):
+    """The Y component as libjpeg gives it."""
+    image = Image.open(path)
+    image.draft("YCbCr", None)
+    image = np.asarray(image)
+    return image if image.ndim == 2 else image[..., 0]
+
+
+def expected_from(path, decoded=None, luma=None):
+    """What correction must write: the decoded pixels plus the direct convolution's change in luma."""
+    decoded = pixels(path) if decoded is None else decoded
+    luma = coded_luma(path) if luma is None else luma
+    change = np.clip(direct_convolution(WEIGHTS, luma), 0, 255) - luma
+    change = change[..., None] if decoded.ndim == 3 else change
+    return np.clip(np.rint(decoded + change), 0, 255)
+
+
+def assert_written(result, expected):
+    """Bytes agree to 1 (float32 against float64 at a rounding edge), and almost all exactly."""
+    assert result.shape == expected.shape
+    off = np.abs(result.astype(int) - expected)
+    assert off.max() <= 1 and (off > 0).mean() < 1e-3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of every kind of JPEG that people have, corrected once."""
+    work = tmp_path_factory.mktemp("jpegs")
+    data = work / "data"
+    save_jpeg(data, "one.jpg", photograph((1, 1)))
+    save_jpeg(data, "odd.jpg", photograph((31, 33)))
+    save_jpeg(data, "halved.jpg", photograph((90, 61)), subsampling=1)  # 4:2:2
+    save_jpeg(data, "full.JPG", photograph((90, 61)), subsampling=0)  # 4:4:4
+    save_jpeg(data, "coded as rgb.jpg", photograph((64, 64)), keep_rgb=True)
+    save_jpeg(data, "grey.jpeg", photograph((75, 40), "L"))
+    save_jpeg(data, "progressive.jpg", photograph((100, 50)), progressive=True)
+    save_jpeg(data, "cmyk.jpg", photograph((64, 48)).convert("CMYK"))
+    save_jpeg(data, "phone.jpg", photograph((80, 48)))
+    photograph((80, 48)).save(
+        data / "phone.jpg",
+        "MPO",
+        save_all=True,
+        append_images=[photograph((80, 48), corner=(0, 0))],
+        quality=20,
+    )
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    save_jpeg(
+        data,
+        "turned.jpg",
+        photograph((120, 50)),
+        exif=exif,
+        icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    )
+    run("run_car_images.py", work, "pretrained", "data", "results", "--format", "png")
+    return work
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["one.jpg", "odd.jpg", "halved.jpg", "full.JPG", "coded as rgb.jpg", "grey.jpeg", "progressive.jpg"],
+)
+def test_every_kind_of_jpeg_is_the_direct_convolution(folder, name):
+    path = folder / "data" / name
+    luma = coded_luma(path) if "rgb" not in name else np.asarray(Image.open(path).convert("L"))
+    result = pixels(folder / "results" / f"{path.stem}_car.png")
+    assert_written(result, expected_from(path, luma=luma))
+    if min(result.shape[:2]) > 1:
+        assert (result != pixels(path)).mean() > 0.2  # and it is a correction
+
+
+def test_first_picture_of_several(folder):
+    path = folder / "data/phone.jpg"
+    assert Image.open(path).n_frames == 2
+    assert_written(pixels(folder / "results/phone_car.png"), expected_from(path))
+
+
+def test_cmyk_becomes_rgb(folder):
+    path = folder / "data/cmyk.jpg"
+    rgb = Image.open(path).convert("RGB")
+    assert_written(
+        pixels(folder / "results/cmyk_car.png"),
+        expected_from(path, np.asarray(rgb), np.asarray(rgb.convert("L"))),
+    )
+
+
+def test_turned_upright_with_exif_and_profile_kept(folder):
+    path = folder / "data/turned.jpg"
+    result = Image.open(folder / "results/turned_car.png")
+    expected = Image.fromarray(expected_from(path).astype(np.uint8)).transpose(Image.Transpose.ROTATE_270)
+    assert_written(np.asarray(result), np.asarray(expected))
+    assert result.size == (50, 120) == ImageOps.exif_transpose(Image.open(path)).size
+    assert result.getexif()[0x0112] == 1 and result.getexif()[0x010F] == "Maker"
+    assert result.info["icc_profile"] == Image.open(path).info["icc_profile"]
+
+
+def test_cmyk_goes_through_its_profile(tmp_path):
+    """A made-up press whose inks are green for cyan, and so on: only its profile tells."""
+    image = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
+    save_jpeg(tmp_path / "data", "press.jpg", image, quality=95, icc_profile=cmyk_profile())
+    run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--format", "png")
+    result = Image.open(tmp_path / "results/press_car.png")
+    # Lab (50, -60, 50) is a green; the plain conversion would give (0, 255, 255).
+    assert np.abs(np.asarray(result)[20, 20] - np.array([0, 141, 10])).max() < 12
+    assert "icc_profile" not in result.info
+    save_jpeg(tmp_path / "data", "broken.jpg", image, icc_profile=b"not a profile at all")
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", status=1)
+    assert "left out: broken.jpg: " in printed.out and "profile" in printed.out
+
+
+def test_bmp_says_once_what_it_cannot_hold(folder):
+    (folder / "data/second.jpg").write_bytes((folder / "data/turned.jpg").read_bytes())
+    printed = run("run_car_images.py", folder, "pretrained", "data", "plain").out
+    assert printed.count("BMP holds no EXIF or ICC profile; --format png keeps them") == 1
+    (folder / "data/second.jpg").unlink()
+    np.testing.assert_array_equal(
+        pixels(folder / "plain/turned_car.bmp"), pixels(folder / "results/turned_car.png")
+    )
+
+
+def test_strength_0_is_the_jpg_and_half_is_half(folder):
+    run("run_car_images.py", folder, "pretrained", "data", "zero", "--strength", 0)
+    for path in (folder / "data").iterdir():
+        image = ImageOps.exif_transpose(Image.open(path))
+        image = image.convert("RGB") if image.mode == "CMYK" else image
+        np.testing.assert_array_equal(
+            pixels(folder / "zero" / f"{path.stem}_car.bmp"), np.asarray(image), err_msg=path.name
+        )
+    run("run_car_images.py", folder, "pretrained", "data", "half", "--strength", 0.5)
+    luma = pixels(folder / "data/grey.jpeg")
+    half = luma + 0.5 * (np.clip(direct_convolution(WEIGHTS, luma), 0, 255) - luma)
+    assert_written(pixels(folder / "half/grey_car.bmp"), np.rint(half))
+
+
+def test_no_seam_for_any_tile_size():
+    """The float result before rounding: 0.01 grey level from the direct convolution of the whole image."""
+    from model_car import RADIUS, load_net
+    from run_car_images import correct_luma, make_forward
+
+    forward = make_forward(load_net(ROOT / "pretrained"), RADIUS)
+    for size in ((500, 333), (31, 33), (1, 1), (3, 200)):
+        luma = np.asarray(photograph(size, "L", corner=(0, 0)))
+        direct = direct_convolution(WEIGHTS, luma)
+        for side in (32, 33, 100, 256, 500):
+            off = np.abs(correct_luma(luma, forward, side, RADIUS) - direct).max()
+            assert off < 0.01, (size, side, off)
+
+
+def test_tile_sizes_from_the_shell(tmp_path):
+    save_jpeg(tmp_path / "data", "p.jpg", photograph((500, 333), corner=(0, 0)))
+    results = []
+    for side in (32, 77, 500):
+        run("run_car_images.py", tmp_path, "pretrained", "data", f"r{side}", "--patch-size", side)
+        results.append(pixels(tmp_path / f"r{side}/p_car.bmp").astype(int))
+    assert max(np.abs(results[0] - other).max() for other in results[1:]) <= 1
+
+
+def test_overlap_0_gives_the_isolated_patches_of_the_original(tmp_path):
+    luma = photograph((96, 64), "L")
+    save_jpeg(tmp_path / "data", "p.jpg", luma)
+    run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--overlap", 0, "--patch-size", 32)
+    result, jpg = pixels(tmp_path / "results/p_car.bmp"), pixels(tmp_path / "data/p.jpg")
+    expected = np.empty((64, 96))
+    for top in range(0, 64, 32):
+        for left in range(0, 96, 32):
+            tile = slice(top, top + 32), slice(left, left + 32)
+            expected[tile] = zero_padded(jpg[tile])
+    assert_written(result, np.clip(np.rint(expected), 0, 255))
+    seams = np.abs(expected - direct_convolution(WEIGHTS, jpg))
+    assert seams[30:34].mean() > 4 * seams[12:20, 12:20].mean()  # the seams are there
+
+
+def zero_padded(luma):
+    """The net with zeros outside at every layer, as the original padded its patches."""
+    weights = np.load(WEIGHTS)
+    maps = luma[..., None].astype(np.float64) / 255
+    for number, side in enumerate((9, 7, 1, 5), start=1):
+        kernel, reach = weights[f"layer{number}_kernel"].astype(np.float64), side // 2
+        padded = np.pad(maps, ((reach, reach), (reach, reach), (0, 0)))
+        total = sum(
+            padded[y : y + luma.shape[0], x : x + luma.shape[1]] @ kernel[y, x]
+            for y in range(side)
+            for x in range(side)
+        )
+        total = total + weights[f"layer{number}_bias"]
+        maps = total if number == 4 else np.maximum(total, 0)
+    return maps[..., 0] * 255 + luma
+
+
+def test_figures_against_the_bmp(tmp_path):
+    """MSE, PSNR and SSIM of the luma, printed and as CSV; a better picture than the JPG."""
+    data = tmp_path / "data"
+    for name in ("camera", "chelsea"):
+        for kind in ("jpg", "bmp"):
+            (data / f"{name}.{kind}").parent.mkdir(exist_ok=True)
+            (data / f"{name}.{kind}").write_bytes((ROOT / f"samples/{name}.{kind}").read_bytes())
+    save_jpeg(data, "alone.jpg", photograph((40, 40)))
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--compare").out
+    rows = figures(tmp_path / "results/figures.csv")
+    assert set(rows) == {"camera", "chelsea"}
+    for name, row in rows.items():
+        truth, before, after = (
+            np.asarray(Image.open(path).convert("L")).astype(float)
+            for path in (data / f"{name}.bmp", data / f"{name}.jpg", tmp_path / f"results/{name}_car.bmp")
+        )
+        for key, picture in (("before", before), ("after", after)):
+            mse = np.square(picture - truth).mean()
+            assert float(row[f"mse_{key}"]) == pytest.approx(mse, abs=1e-9)
+            assert float(row[f"psnr_{key}"]) == pytest.approx(10 * np.log10(255**2 / mse), abs=1e-9)
+            assert float(row[f"ssim_{key}"]) == pytest.approx(plain_ssim(picture, truth), abs=1e-4)
+        assert float(row["psnr_after"]) > float(row["psnr_before"]) + 0.5
+        assert float(row["ssim_after"]) > float(row["ssim_before"])
+    mean = np.mean([float(row["psnr_after"]) for row in rows.values()])
+    assert "mean of 2 images" in printed and f"-> {mean:.2f} dB" in printed
+    compare = Image.open(tmp_path / "results/chelsea_compare.png")
+    assert compare.width == 4 * (451 + 8) + 8
+    np.testing.assert_array_equal(
+        np.asarray(compare)[18:318, 8 + 459 : 8 + 459 + 451], pixels(tmp_path / "results/chelsea_car.bmp")
+    )
+    assert (tmp_path / "results/alone_compare.png").exists()
+
+
+def figures(path):
+    """The CSV as {name: row}."""
+    with open(path, newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def plain_ssim(a, b):
+    """SSIM by its paper, in float64: 11x11 Gaussian of deviation 1.5, K = 0.01, 0.03."""
+    window = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+
+    def blur(plane):
+        plane = sum(w * plane[i : plane.shape[0] - 10 + i] for i, w in enumerate(window))
+        return sum(w * plane[:, i : plane.shape[1] - 10 + i] for i, w in enumerate(window))
+
+    mean_a, mean_b = blur(a), blur(b)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    return np.mean(
+        (2 * mean_a * mean_b + c1)
+        * (2 * covariance + c2)
+        / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))
+    )
+
+
+def test_bad_images_are_named_and_the_rest_is_done(tmp_path):
+    data = tmp_path / "data"
+    save_jpeg(data, "good.jpg", photograph((40, 40)))
+    good = (data / "good.jpg").read_bytes()
+    (data / "cut.jpg").write_bytes(good[:-100])
+    (data / "empty.jpg").write_bytes(b"")
+    (data / "text.jpg").write_text("hello")
+    photograph((40, 40)).save(data / "really a.jpg", "PNG")
+    (data / "folder.jpg").mkdir()
+    (data / "gone.jpg").symlink_to("nowhere.jpg")
+    save_jpeg(data, "large.jpg", photograph((80, 80)))
+    save_jpeg(data, "pair.jpg", photograph((40, 40)))
+    Image.new("RGB", (41, 40)).save(data / "pair.bmp")
+    printed = run(
+        "run_car_images.py", tmp_path, "pretrained", "data", "results", "--max-pixels", 2000, status=1
+    ).out
+    assert [p.name for p in (tmp_path / "results").iterdir()] == ["good_car.bmp"]
+    assert "corrected 1 of 9 images" in printed and "left out as bad: 8" in printed
+    for line in (
+        "empty.jpg: is empty (0 bytes)",
+        "text.jpg: is not an image of a known type",
+        "really a.jpg: is not a JPEG but PNG",
+        "folder.jpg: is a folder",
+        "gone.jpg: cannot be read: No such file or directory",
+        "large.jpg: 80x80 is over the limit of 2000 pixels (--max-pixels)",
+        "pair.jpg: the pair differs in size: JPG 40x40, BMP 41x40",
+    ):
+        assert f"left out: {line}" in printed
+    assert "left out: cut.jpg: cannot be decoded: " in printed
+
+
+def test_two_inputs_for_one_output_are_refused(tmp_path):
+    save_jpeg(tmp_path / "data", "a.jpg", photograph((40, 40)))
+    save_jpeg(tmp_path / "data", "a.jpeg", photograph((40, 40)))
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", status=1)
+    assert "a.jpeg and a.jpg" in printed.err and not (tmp_path / "results").exists()
+
+
+def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_path):
+    for number in range(5):
+        save_jpeg(tmp_path / "data", f"{number}.jpg", photograph((40, 40), corner=(number, 0)))
+        photograph((40, 40), corner=(number, 0)).save(tmp_path / f"data/{number}.bmp")
+    for shard in ("1/2", "2/2"):
+        run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--shard", shard)
+    names = [list(figures(tmp_path / f"results/figures_{shard}_of_2.csv")) for shard in (1, 2)]
+    assert sorted(names[0] + names[1]) == list("01234") and all(names)
+    assert sorted(p.name for p in (tmp_path / "results").glob("*.bmp")) == [f"{n}_car.bmp" for n in range(5)]
+
+    run("run_car_images.py", tmp_path, "pretrained", "data", "whole")
+    figures = (tmp_path / "whole/figures.csv").read_text()
+    (tmp_path / "whole/3_car.bmp").unlink()
+    (tmp_path / "data/1.jpg").write_bytes(b"never decoded")
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "whole", "--skip-existing").out
+    assert "corrected 1 of 5 images" in printed and "4 were there already" in printed
+    assert sorted((tmp_path / "whole/figures.csv").read_text().split()) == sorted(figures.split())
+
+
+def test_split_corrects_the_test_images_only(trained):
+    split = json.loads((trained.log / "split.json").read_text())["sets"]["test"]
+    run("run_car_images.py", trained.folder, "log", "data", "test_only", "--split", "test")
+    assert sorted(p.name for p in (trained.folder / "test_only").glob("*.bmp")) == [
+        f"{n}_car.bmp" for n in split
+    ]
+
+
+@pytest.mark.parametrize(
+    "args, status, told",
+    [
+        (["pretrained", "nowhere", "results"], 2, "there is no folder"),
+        (["pretrained", "data", "results", "--strength", "2"], 2, "--strength"),
+        (["pretrained", "data", "results", "--shard", "3/2"], 2, "--shard"),
+        (["pretrained", "data", "data"], 2, "another folder"),
+        (["nothing", "data", "results"], 1, "holds no trained net"),
+        (["pretrained", "empty", "results"], 1, "holds no .jpg"),
+        (["pretrained", "data", "results", "--split", "test"], 1, "split.json"),
+    ],
+)
+def test_faults_of_the_user_are_said_in_a_line(tmp_path, args, status, told):
+    save_jpeg(tmp_path / "data", "a.jpg", photograph((40, 40)))
+    (tmp_path / "empty").mkdir()
+    printed = run("run_car_images.py", tmp_path, *args, status=status)
+    assert told in printed.err and not (tmp_path / "results").exists()
+    assert len(printed.err.splitlines()) == 1 if status == 1 else "usage:" in printed.err
+
+
+def test_foreign_or_damaged_weights_are_refused(tmp_path):
+    save_jpeg(tmp_path / "data", "a.jpg", photograph((40, 40)))
+    good = np.load(WEIGHTS)
+    arrays = {name: good[name] for name in good.files}
+
+    def refused(told, **changed):
+        (tmp_path / "log").mkdir(exist_ok=True)
+        file = io.BytesIO()
+        np.savez(file, **{**arrays, **changed})
+        (tmp_path / "log/model_checkpoint.npz").write_bytes(file.getvalue())
+        printed = run("run_car_images.py", tmp_path, "log", "data", "results", status=1)
+        assert told in printed.err and len(printed.err.splitlines()) == 1
+
+    refused("model_checkpoint.json is missing")
+    (tmp_path / "log/model_checkpoint.json").write_bytes(
+        (ROOT / "pretrained/model_checkpoint.json").read_bytes()
+    )
+    refused("another shape", layer3_kernel=np.zeros((1, 1, 32, 17), np.float32))
+    refused("not finite", layer4_bias=np.array([np.nan], np.float32))
+    refused("damaged or foreign", layer1_bias=np.array([print] * 64, dtype=object))  # a pickle: code, refused

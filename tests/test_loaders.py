@@ -1,0 +1,216 @@
+"""load_train_data.py, load_val_data.py and read_tfrecord.py, run from the shell."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import run
+from PIL import Image
+from reference import read_patches, write_patches
+
+
+def grey(path):
+    return np.asarray(Image.open(path).convert("L"))
+
+
+def patches_of(plane, side=32):
+    rows, columns = plane.shape[0] // side, plane.shape[1] // side
+    return [
+        plane[y * side : (y + 1) * side, x * side : (x + 1) * side]
+        for y in range(rows)
+        for x in range(columns)
+    ]
+
+
+def save_pair(folder, name, size, seed=0, quality=30, mode="L"):
+    """A smooth random picture as NAME.bmp and NAME.jpg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rough = np.random.default_rng(seed).integers(0, 256, (5, 7) if mode == "L" else (5, 7, 3), dtype=np.uint8)
+    picture = Image.fromarray(rough).resize(size, Image.Resampling.BICUBIC)
+    picture.save(folder / f"{name}.bmp")
+    picture.save(folder / f"{name}.jpg", quality=quality)
+
+
+def test_records_hold_the_patches_of_whole_images_row_by_row(records):
+    split = json.loads((records.folder / "tfrecords/train/split.json").read_text())
+    jpg, bmp = read_patches(records.folder / "tfrecords/train/train_1.tfrecords")
+    names = split["sets"]["train"]
+    assert jpg.dtype == np.int16 and len(jpg) == 256 * len(names)
+    data = records.folder / "data"
+    by_first = {}
+    for name in names:
+        by_first[grey(data / f"{name}.bmp").tobytes()] = name
+    order = []
+    for image in range(len(names)):
+        block = slice(256 * image, 256 * (image + 1))
+        whole = bmp[block].reshape(16, 16, 32, 32).swapaxes(1, 2).reshape(512, 512).astype(np.uint8)
+        order.append(by_first[whole.tobytes()])
+        np.testing.assert_array_equal(jpg[block], patches_of(grey(data / f"{order[-1]}.jpg")))
+    assert sorted(order) == names and order != names  # all of them, in a random order
+    mse = float(re.search(r"MSE between JPG and BMP patches: ([\d.]+)", records.train)[1])
+    assert mse == pytest.approx(np.square((jpg - bmp).astype(np.float64)).mean(), abs=6e-4)
+
+
+def test_the_split_is_by_series_and_both_loaders_agree(records):
+    train, val = (
+        json.loads((records.folder / f"tfrecords/{s}/split.json").read_text()) for s in ("train", "val")
+    )
+    assert train["sets"] == val["sets"]
+    series = {s: {name[:10] for name in train["sets"][s]} for s in ("train", "val", "test")}
+    assert [len(train["sets"][s]) for s in ("train", "val", "test")] == [12, 3, 3]
+    assert len(series["train"] | series["val"] | series["test"]) == sum(map(len, series.values())) == 6
+    assert "stay together: 18 images in 6 groups" in records.train
+    assert "split by image: train 12, val 3, test 3" in records.val
+    assert sum(train["files"].values()) == 12 * 256 and sum(val["files"].values()) == 3 * 256
+
+
+def test_seventy_twenty_ten_and_the_seed(tmp_path):
+    for number in range(20):
+        save_pair(tmp_path / "data", f"photo {number}", (40, 40), number)
+    printed = run("load_val_data.py", tmp_path, "data", "val")
+    assert "split by image: train 14, val 4, test 2" in printed.out
+    run("load_val_data.py", tmp_path, "data", "val7", "--seed", 7)
+    first, other = (json.loads((tmp_path / v / "split.json").read_text())["sets"] for v in ("val", "val7"))
+    assert first["val"] != other["val"] and len(other["val"]) == 4
+
+
+def test_one_group_is_an_error_that_names_the_option(tmp_path):
+    for number in range(3):
+        save_pair(tmp_path / "data", f"scan_slice_{number}", (40, 40), number)
+    printed = run("load_train_data.py", tmp_path, "data", "train", status=1)
+    assert "--group-by" in printed.err and not (tmp_path / "train").exists()
+    printed = run("load_train_data.py", tmp_path, "data", "train", "--group-by", ".*")
+    assert "train 1, val 1, test 1" in printed.out
+
+
+def test_qualities_are_made_in_memory_from_clean_images(tmp_path):
+    data = tmp_path / "data"
+    save_pair(data, "colour", (70, 64), 1, mode="RGB")  # its BMP counts, not its JPG
+    deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(deep).save(data / "deep.png")
+    run("load_train_data.py", tmp_path, "data", "train", "--all", "--quality", 10, 40)
+    jpg, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
+    assert len(jpg) == (2 * 2 + 2 * 2) * 2
+    luma = grey(data / "colour.bmp")
+    expected = {}
+    for name, clean in (("colour", luma), ("deep", np.rint(deep / 257).astype(np.uint8))):
+        for quality in (10, 40):
+            file = io.BytesIO()
+            Image.fromarray(clean).save(file, "JPEG", quality=quality)
+            expected[name, quality] = patches_of(grey(file)), patches_of(clean)
+    names = ("colour", "deep") if (bmp[0] == patches_of(luma)[0]).all() else ("deep", "colour")
+    order = [(name, quality) for name in names for quality in (10, 40)]
+    np.testing.assert_array_equal(jpg, np.concatenate([expected[key][0] for key in order]))
+    np.testing.assert_array_equal(bmp, np.concatenate([expected[key][1] for key in order]))
+
+
+def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
+    data = tmp_path / "data"
+    for number in range(4):
+        save_pair(data, f"good{number}", (64, 33), number)
+    save_pair(data, "tiny", (31, 64))
+    save_pair(data, "cut", (64, 64))
+    (data / "cut.jpg").write_bytes((data / "cut.jpg").read_bytes()[:-200])
+    save_pair(data, "sizes", (64, 64))
+    Image.new("L", (64, 65)).save(data / "sizes.bmp")
+    save_pair(data, "empty", (64, 64))
+    (data / "empty.jpg").write_bytes(b"")
+    save_pair(data, "lonely", (64, 64))
+    (data / "lonely.bmp").unlink()
+    (data / "upper.JPEG").write_bytes((data / "good0.jpg").read_bytes())
+    (data / "upper.BMP").write_bytes((data / "good0.bmp").read_bytes())
+    printed = run("load_train_data.py", tmp_path, "data", "train", "--all", status=1).out
+    assert "5 of 9 images used" in printed
+    assert "skipped, no partner: 1 (lonely.jpg)" in printed
+    assert "skipped, smaller than 32x32: 1 (tiny)" in printed
+    assert "left out as bad: 3" in printed
+    assert "sizes.jpg: the pair differs in size: JPG 64x64, BMP 64x65" in printed
+    assert "empty.jpg: is empty" in printed and re.search("cut.jpg: cannot be decoded: .*truncated", printed)
+    assert len(read_patches(tmp_path / "train/train_1.tfrecords")[0]) == 5 * 2
+
+
+def test_ten_thousand_records_a_file_and_no_stale_file_stays(tmp_path):
+    save_pair(tmp_path / "data", "large", (32 * 101, 32 * 100))
+    run("load_train_data.py", tmp_path, "data", "train", "--all")
+    assert [len(read_patches(tmp_path / f"train/train_{n}.tfrecords")[0]) for n in (1, 2)] == [10000, 100]
+    printed = run("load_train_data.py", tmp_path, "data", "train", "--all", "--patch-size", 64).out
+    assert "patches: 2500 of 64x64" in printed
+    assert sorted(p.name for p in (tmp_path / "train").iterdir()) == ["split.json", "train_1.tfrecords"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "train"]
+    (tmp_path / "train/notes.txt").write_text("mine")
+    printed = run("load_train_data.py", tmp_path, "data", "train", "--all", status=1)
+    assert "holds notes.txt" in printed.err and (tmp_path / "train/notes.txt").exists()
+
+
+def test_an_older_set_survives_a_run_that_fails(tmp_path):
+    save_pair(tmp_path / "data", "a", (64, 64))
+    run("load_train_data.py", tmp_path, "data", "train", "--all")
+    before = (tmp_path / "train/train_1.tfrecords").read_bytes()
+    run("load_train_data.py", tmp_path, "data", "train", "--all", "--patch-size", 65, status=1)
+    assert (tmp_path / "train/train_1.tfrecords").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "train"]
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [
+        (["nowhere", "train"], "there is no folder"),
+        (["data", "train", "--quality", "101"], "1..100"),
+        (["data", "train", "--group-by", "("], "--group-by"),
+        (["data", "train", "--patch-size", "0"], "--patch-size"),
+        (["data"], "usage"),
+    ],
+)
+def test_bad_arguments_end_with_usage_and_2(work, args, told):
+    printed = run("load_train_data.py", work, *args, status=2)
+    assert "usage:" in printed.err and told in printed.err
+
+
+def test_read_tfrecord_prints_what_is_there_and_draws_it(records, tmp_path):
+    printed = run(
+        "read_tfrecord.py", records.folder, "tfrecords/train", "--sheet", tmp_path / "sheet.png"
+    ).out
+    jpg, bmp = read_patches(records.folder / "tfrecords/train/train_1.tfrecords")
+    mse = np.square((jpg - bmp).astype(np.float64)).mean()
+    assert (
+        f"train_1.tfrecords: 3072 records, JPG {jpg.min()}..{jpg.max()}, BMP {bmp.min()}..{bmp.max()}"
+        in printed
+    )
+    assert f"MSE {mse:.3f}, PSNR {10 * np.log10(255**2 / mse):.2f} dB" in printed
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
+    assert (sheet[18 : 18 + 128 : 4, 8 : 8 + 128 : 4] == jpg[0]).all()
+    assert (sheet[18 : 18 + 128 : 4, 144 : 144 + 128 : 4] == bmp[0]).all()
+
+
+def flip_a_byte(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_damaged_record_files_are_named_with_the_record(tmp_path):
+    rng = np.random.default_rng(0)
+    jpg, bmp = rng.integers(0, 256, (2, 21, 32, 32))
+    write_patches(tmp_path / "train_1.tfrecords", jpg, bmp)
+    whole = (tmp_path / "train_1.tfrecords").read_bytes()
+    assert "21 records of 32x32, all whole" in run("read_tfrecord.py", tmp_path, ".").out
+
+    flip_a_byte(tmp_path / "train_1.tfrecords")
+    assert "train_1.tfrecords: record 11: " in run("read_tfrecord.py", tmp_path, ".", status=1).err
+    (tmp_path / "train_1.tfrecords").write_bytes(whole[:-5])
+    assert "train_1.tfrecords: record 21: " in run("read_tfrecord.py", tmp_path, ".", status=1).err
+    jpg[4, 3, 3] = 256
+    write_patches(tmp_path / "train_1.tfrecords", jpg, bmp)
+    assert "record 5: has grey levels outside 0..255" in run("read_tfrecord.py", tmp_path, ".", status=1).err
+    (tmp_path / "train_1.tfrecords").rename(tmp_path / "train_2.tfrecords")
+    assert "train_1.tfrecords is missing" in run("read_tfrecord.py", tmp_path, ".", status=1).err
+
+
+def test_a_file_cut_between_records_shows_by_the_counts(tmp_path):
+    save_pair(tmp_path / "data", "a", (64, 64))
+    run("load_train_data.py", tmp_path, "data", "train", "--all")
+    path = tmp_path / "train/train_1.tfrecords"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 4 * 3])
+    assert "holds 3 records, 4 by split.json" in run("read_tfrecord.py", tmp_path, "train", status=1).err

@@ -1,0 +1,73 @@
+"""model_car.py: the net of the paper, its start, its loss."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from car_plot import draw_losses
+from car_split import split_names
+from model_car import RADIUS, CarNet, describe, squared_error
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_parameters_and_receptive_field(residual):
+    net = CarNet(residual, seed=1)
+    assert sum(np.prod(w.shape) for w in net.weights) == describe(residual)["parameters"] == 106_561
+    for weight in net.weights:  # all positive, so that nothing hides behind a ReLU
+        weight.assign(tf.abs(weight) + 1e-3)
+    luma = np.full((1, 41, 41, 1), 100.0, np.float32)
+    spot = luma.copy()
+    spot[0, 20, 20] += 50
+    rows, columns = np.nonzero((net(luma) != net(spot)).numpy()[0, :, :, 0])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (11, 29, 11, 29)
+    assert net(luma, padding="VALID").shape == (1, 41 - 2 * RADIUS, 41 - 2 * RADIUS, 1)
+    np.testing.assert_allclose(net(luma, padding="VALID"), net(luma)[:, 9:-9, 9:-9], rtol=1e-5)
+
+
+def test_how_training_starts():
+    luma = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 1)).astype(np.float32)
+    assert np.abs(CarNet(residual=True)(luma) - luma).mean() < 3  # all but the identity
+    faithful = CarNet(residual=False)
+    assert faithful.weights[7].numpy().tolist() == [0.5]  # mid-grey
+    assert faithful.weights[2].numpy().std() == pytest.approx((2 / (7 * 7 * 64)) ** 0.5, rel=0.15)  # He-normal
+    assert (faithful(luma).numpy() > 0).mean() > 0.5  # alive under the final ReLU
+    assert (CarNet(residual=False, seed=1).weights[0].numpy() != faithful.weights[0].numpy()).any()
+
+
+def test_loss_leaves_the_border_out():
+    net = CarNet(residual=True)
+    for weight in net.weights:
+        weight.assign(tf.zeros_like(weight))  # the identity
+    jpg = np.zeros((2, 20, 20, 1), np.float32)
+    bmp = jpg.copy()
+    bmp[0, 9:11, 9:11] = 3  # the inner 2x2 pixels
+    bmp[1, 8] = 100  # a border row
+    np.testing.assert_allclose(squared_error(net, jpg, bmp, 9), [9, 0])
+    np.testing.assert_allclose(squared_error(net, jpg, bmp, 0), [9 * 4 / 400, 100**2 / 20])
+
+
+def test_split_keeps_groups_whole_and_no_set_empty():
+    names = [f"series_{s:03d}_slice_{n:03d}" for s in range(7) for n in range(3 * s + 1)]
+    sets = split_names(names, seed=3, rule=r"^(.*)_slice_\d+(.*)$")
+    assert sorted(sets["train"] + sets["val"] + sets["test"]) == sorted(names)
+    series = [{name[:10] for name in sets[s]} for s in ("train", "val", "test")]
+    assert all(series) and sum(map(len, series)) == 7
+    assert split_names(names[::-1], seed=3, rule=r"^(.*)_slice_\d+(.*)$") == sets
+    assert split_names(["a", "b"], 0, ".*")["test"] == []
+    assert sum(len(v) == 1 for v in split_names(["a", "b", "c"], 0, ".*").values()) == 3
+
+
+def test_the_picture_of_losses_shows_the_curves_where_they_are(tmp_path):
+    """A run of one row, and one whose validation loss ends right on the JPG's line."""
+    from PIL import Image
+
+    draw_losses(tmp_path / "one.png", [(5, 90.0, 80.0, 85.0, 95.0, 1e-3)])
+    draw_losses(tmp_path / "two.png", [(5, 120.0, 80.0, 100.0, 50.0, 1e-3), (10, 60.0, 80.0, 50.0, 50.0, 1e-3)])
+    one, two = (np.asarray(Image.open(tmp_path / f"{n}.png")).astype(int) for n in ("one", "two"))
+    red = np.array([0xD6, 0x27, 0x28])
+    for picture in (one, two):
+        assert (np.abs(picture[70:460, 75:878] - red).max(axis=-1) < 12).any()
+    pale = np.array([0xE8, 0xA0, 0xA0])
+    lines = np.nonzero((np.abs(two[70:460, 500] - pale).max(axis=-1) < 12))[0]
+    reds = np.nonzero((np.abs(two[70:460, 876:879] - red).max(axis=-1) < 12).any(axis=1))[0]
+    assert abs(lines.mean() - reds.mean()) < 6

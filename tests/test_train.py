@@ -1,0 +1,239 @@
+"""train_car.py, run from the shell: the same code path as a real run, on few small steps."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, TRAINING, run
+from PIL import Image
+from reference import write_patches
+
+
+def losses(log):
+    """The CSV's rows as floats."""
+    with open(log / "losses.csv", newline="") as file:
+        return np.array([[float(value) for value in row] for row in list(csv.reader(file))[1:]])
+
+
+def weights(log):
+    with np.load(log / "model_checkpoint.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def test_a_training_leaves_all_that_was_promised(trained):
+    rows = losses(trained.log)
+    assert rows[:, 0].tolist() == [4, 8, 12]
+    assert (np.diff(rows[:, 3]) < 0).all()  # it learns
+    assert f"best validation loss {rows[:, 3].min():.3f}, the JPG's {rows[0, 4]:.3f}" in trained.out
+    kept = weights(trained.log)
+    assert sum(kept[name].size for name in kept if name.startswith("layer")) == 106_561
+    assert kept["step"] == rows[rows[:, 3].argmin(), 0]
+    assert json.loads((trained.log / "model_checkpoint.json").read_text())["residual"] is True
+    assert (trained.log / "split.json").read_bytes() == (
+        trained.folder / "tfrecords/train/split.json"
+    ).read_bytes()
+    assert Image.open(trained.log / "losses.png").size == (900, 520)
+    assert "\x1b" not in trained.out and "12/12 steps" in trained.out  # plain lines off a terminal
+
+
+def test_tensorboard_holds_losses_rate_histograms_and_pictures(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(trained.log / "tensorboard"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    rows = losses(trained.log)
+    shown = [
+        float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0]) for e in events.Tensors("val_loss")
+    ]
+    np.testing.assert_allclose(shown, rows[:, 3], rtol=1e-6)
+    assert {"train_loss", "val_jpg_mse", "learning_rate", "layer2_kernel", "JPG, corrected, BMP"} <= set(tags)
+
+
+def test_kill_9_and_the_same_command_ends_as_an_unbroken_run(trained):
+    log = trained.folder / "killed"
+    command = [sys.executable, ROOT / "train_car.py", trained.folder, "killed", *map(str, TRAINING)]
+    told, newest = [], log / "state/checkpoint"
+    for state in ("ckpt-4", "ckpt-8"):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        while not (newest.exists() and f'"{state}"' in newest.read_text()):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        told.append(process.communicate()[0])
+    told.append(run("train_car.py", trained.folder, "killed", *TRAINING).out)
+    assert "going on after" not in told[0]
+    assert "going on after step 4" in told[1] and "going on after step 8" in told[2]
+    ours, unbroken = losses(log), losses(trained.log)
+    assert ours.shape == unbroken.shape  # no row twice, none missing
+    np.testing.assert_allclose(ours, unbroken, rtol=1e-3)
+    for name, value in weights(trained.log).items():
+        np.testing.assert_allclose(weights(log)[name], value, atol=2e-3, err_msg=name)
+
+
+def test_a_finished_run_says_so_and_more_steps_go_on(trained):
+    before = (trained.log / "losses.csv").read_text()
+    assert "finished: " in run("train_car.py", trained.folder, "log", *TRAINING).out
+    assert (trained.log / "losses.csv").read_text() == before
+    log = trained.folder / "log_longer"
+    subprocess.run(["cp", "-r", trained.log, log], check=True)
+    longer = [16 if value == 12 else value for value in TRAINING]
+    assert "going on after step 12" in run("train_car.py", trained.folder, "log_longer", *longer).out
+    assert (log / "losses.csv").read_text().startswith(before) and losses(log)[:, 0].tolist() == [
+        4,
+        8,
+        12,
+        16,
+    ]
+    printed = run("train_car.py", trained.folder, "log", *TRAINING, "--seed", 1, status=1)
+    assert "seed = 0, not 1" in printed.err
+
+
+def free_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def test_two_workers_see_the_losses_of_one(trained):
+    ports = free_port(), free_port()
+    workers = []
+    for index in (0, 1):
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+        environment = {
+            **os.environ,
+            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+        }
+        command = [sys.executable, ROOT / "train_car.py", trained.folder, "two_workers", *map(str, TRAINING)]
+        workers.append(
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+    printed = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], printed
+    np.testing.assert_allclose(losses(trained.folder / "two_workers"), losses(trained.log), rtol=1e-4)
+
+
+def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
+    """Muon and cosine here, Adam above; --init starts a further run from these weights."""
+    options = ("--steps", 6, "--batch-size", 8, "--val-every", 3, "--val-patches", 64)
+    data = (records.folder / "tfrecords/train", records.folder / "tfrecords/val")
+    run("train_car.py", tmp_path, "log", *data, *options)
+    assert json.loads((tmp_path / "log/model_checkpoint.json").read_text())["residual"] is False
+    rows = losses(tmp_path / "log")
+    assert rows[-1, 3] < rows[0, 3] and np.allclose(rows[:, 5], 1e-3)
+
+    muon = (*options, "--optimizer", "muon", "--schedule", "cosine", "--augment", "--loss-border", 9)
+    run("train_car.py", tmp_path, "log2", *data, *muon, "--init", "log")
+    further = losses(tmp_path / "log2")
+    assert further[0, 3] < rows[0, 3] and further[-1, 5] == pytest.approx(1e-5, rel=1e-3)
+    printed = run("train_car.py", tmp_path, "log3", *data, *options, "--residual", "--init", "log", status=1)
+    assert "holds a faithful net" in printed.err
+
+
+def test_records_made_elsewhere_with_nothing_beside_them(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+        bmp = rng.integers(0, 256, (40, 16, 16))
+        write_patches(
+            tmp_path / name / f"{name}_1.tfrecords",
+            np.clip(bmp + rng.integers(-3, 4, bmp.shape), 0, 255),
+            bmp,
+        )
+    printed = run(
+        "train_car.py",
+        tmp_path,
+        "log",
+        "train",
+        "val",
+        "--residual",
+        "--steps",
+        2,
+        "--batch-size",
+        32,
+        "--val-every",
+        1,
+    ).out
+    assert "train: 40 patches of 16x16" in printed and "cannot be checked" in printed
+    assert losses(tmp_path / "log")[:, 0].tolist() == [
+        1,
+        2,
+    ]  # 64 patches from 40: batches go over the epoch's end
+
+
+def test_sets_that_share_images_are_refused(records, tmp_path):
+    data = records.folder / "data"
+    printed = run(
+        "train_car.py", records.folder, tmp_path / "log", "tfrecords/train", "tfrecords/train", status=1
+    )
+    assert "share 12 images" in printed.err and not (tmp_path / "log").exists()
+    for seed in range(
+        1, 9
+    ):  # a seed whose validation set overlaps with seed 0's training set by whole series
+        run("load_val_data.py", records.folder, data, tmp_path / "val", "--seed", seed)
+        names = json.loads((tmp_path / "val/split.json").read_text())["sets"]
+        if set(names["val"]) & set(
+            json.loads((records.folder / "tfrecords/train/split.json").read_text())["sets"]["train"]
+        ):
+            break
+    printed = run(
+        "train_car.py", records.folder, tmp_path / "log", "tfrecords/train", tmp_path / "val", status=1
+    )
+    assert "share" in printed.err
+
+
+def test_damaged_records_stop_it_before_the_first_step(records, tmp_path):
+    for name in ("train", "val"):
+        subprocess.run(["cp", "-r", records.folder / "tfrecords" / name, tmp_path], check=True)
+    path = tmp_path / "val/val_1.tfrecords"
+    path.write_bytes(path.read_bytes()[:-7])
+    printed = run("train_car.py", tmp_path, "log", "train", "val", status=1)
+    assert "val_1.tfrecords: record 768: " in printed.err and not (tmp_path / "log").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_weights_kept(records):
+    """Two good steps, then (the settings edited behind its back) a rate that leaves float32's range."""
+    options = (
+        "tfrecords/train",
+        "tfrecords/val",
+        "--batch-size",
+        8,
+        "--val-every",
+        1,
+        "--val-patches",
+        8,
+        "--schedule",
+        "cosine",
+    )
+    run("train_car.py", records.folder, "diverging", *options, "--steps", 2)
+    log = records.folder / "diverging"
+    good = (log / "model_checkpoint.npz").read_bytes()
+    settings = json.loads((log / "settings.json").read_text())
+    (log / "settings.json").write_text(json.dumps({**settings, "learning_rate": 1e30}))
+    printed = run(
+        "train_car.py", records.folder, "diverging", *options, "--steps", 9, "--learning-rate", 1e30, status=1
+    )
+    assert "at step 3" in printed.err and len(printed.err.splitlines()) == 1
+    assert (log / "model_checkpoint.npz").read_bytes() == good
+    assert losses(log)[:, 0].tolist() == [1, 2]
+
+
+def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(trained):
+    longer = [100_000 if value == 12 else value for value in TRAINING]
+    command = [sys.executable, ROOT / "train_car.py", trained.folder, "interrupted", *map(str, longer)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while not (trained.folder / "interrupted/state/checkpoint").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "the same command goes on from there" in printed

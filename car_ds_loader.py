@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
-
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 from car_shell import UserError
+
 from car_split import SPLIT_FILE, read_split
 
 JPG, BMP = "train/image1", "train/image2"  # the val files use the same two names

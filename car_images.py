@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageDraw, ImageOps
-
 from car_shell import UserError
+from PIL import Image, ImageCms, ImageDraw, ImageOps
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LOSSLESS_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".pgm", ".ppm")

@@ -2,10 +2,9 @@
 
 import math
 
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
-
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 
 WINDOW = 11  # side of SSIM's Gaussian window, deviation 1.5
 BAND = 512  # rows taken at a time, so that memory does not grow with the picture

@@ -2,9 +2,8 @@
 
 import math
 
-from PIL import Image, ImageDraw, ImageFont
-
 from car_shell import whole_file
+from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT, FINE = 900, 520, 2  # pixels; drawn FINE times as large, then reduced: smooth lines
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 60, 50  # margins around the axes

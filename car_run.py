@@ -3,11 +3,11 @@
 import csv
 import json
 
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
-
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 from car_shell import UserError, whole_file
+
 from model_car import WEIGHTS_FILE, CarNet, load_net, save_weights
 
 COLUMNS = ("step", "train_loss", "train_jpg_mse", "val_loss", "val_jpg_mse", "learning_rate")

@@ -16,11 +16,11 @@ load_val_data.py, 10 % for nobody: correct them with `run_car_images.py --split 
 import hashlib
 import shutil
 
+import car_shell
 import numpy as np
 import tensorflow as tf
-
-import car_shell
 from car_shell import Progress, UserError, some_of
+
 from car_ds_loader import RECORDS_PER_FILE, to_record
 from car_images import BadImage, compress, find_clean, find_pairs, read_luma, read_pair
 from car_split import (

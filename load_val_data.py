@@ -10,6 +10,7 @@ and --group-by. With --all the whole folder becomes the validation set:
 """
 
 import car_shell
+
 import load_train_data
 
 if __name__ == "__main__":

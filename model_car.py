@@ -19,11 +19,10 @@ net learns the artifact alone.
 import json
 import zipfile
 
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import keras
 import numpy as np
 import tensorflow as tf
-
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 from car_shell import UserError, whole_file
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out

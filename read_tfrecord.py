@@ -8,11 +8,11 @@ ones. A damaged file is named with the record. --sheet draws pairs from all over
 BMP | difference.
 """
 
+import car_shell
 import numpy as np
 import tensorflow as tf
-
-import car_shell
 from car_shell import whole_file
+
 from car_ds_loader import check_records, parse_batch
 from car_images import difference, side_by_side
 from car_metrics import psnr

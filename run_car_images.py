@@ -13,12 +13,12 @@ import math
 import re
 from pathlib import Path
 
+import car_shell
 import numpy as np
 import tensorflow as tf
+from car_shell import Progress, UserError, some_of, whole_file
 from PIL import Image
 
-import car_shell
-from car_shell import Progress, UserError, some_of, whole_file
 from car_images import (
     MAX_PIXELS,
     ORIENTATION,

@@ -16,12 +16,12 @@ disk that all of them see. --batch-size is the batch of all machines together.
 import os
 import signal
 
+import car_shell
 import keras
 import numpy as np
 import tensorflow as tf
-
-import car_shell
 from car_shell import Progress, UserError
+
 from car_ds_loader import check_records, training_batches, validation_batches
 from car_plot import draw_losses
 from car_run import COLUMNS, Run, claim_folder
@@ -166,10 +166,11 @@ def write_summaries(row, net, shown):
     """Send a CSV row, the weights and a few corrected patches to TensorBoard."""
     values = dict(zip(COLUMNS, row, strict=True))
     step = values.pop("step")
+    tf.summary.scalar("learning_rate", values.pop("learning_rate"), step)
     for name, value in values.items():
-        tf.summary.scalar(name, value, step)
+        tf.summary.scalar(f"losses/{name}", value, step)
     for weight in net.weights:
-        tf.summary.histogram(weight.name, weight.value, step)
+        tf.summary.histogram(f"weights/{weight.name}", weight.value, step)
     jpg, bmp = (tf.cast(patches[:SHOWN_PATCHES], tf.float32) for patches in shown)
     row_of_three = tf.concat([jpg, net(jpg), bmp], axis=2)
     picture = tf.cast(tf.clip_by_value(tf.round(row_of_three), 0, 255), tf.uint8)

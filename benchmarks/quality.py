@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np
-
 from car_shell import Progress, UserError, run
+
 from car_images import compress, find_clean, read_pixels
 from car_metrics import mse, psnr, ssim
 from model_car import RADIUS, load_net

@@ -325,12 +325,12 @@ def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_pat
     assert sorted(p.name for p in (tmp_path / "results").glob("*.bmp")) == [f"{n}_car.bmp" for n in range(5)]
 
     run("run_car_images.py", tmp_path, "pretrained", "data", "whole")
-    figures = (tmp_path / "whole/figures.csv").read_text()
+    whole = (tmp_path / "whole/figures.csv").read_text()
     (tmp_path / "whole/3_car.bmp").unlink()
     (tmp_path / "data/1.jpg").write_bytes(b"never decoded")
     printed = run("run_car_images.py", tmp_path, "pretrained", "data", "whole", "--skip-existing").out
     assert "corrected 1 of 5 images" in printed and "4 were there already" in printed
-    assert sorted((tmp_path / "whole/figures.csv").read_text().split()) == sorted(figures.split())
+    assert sorted((tmp_path / "whole/figures.csv").read_text().split()) == sorted(whole.split())
 
 
 def test_split_corrects_the_test_images_only(trained):

@@ -51,10 +51,17 @@ def test_tensorboard_holds_losses_rate_histograms_and_pictures(trained):
     tags = events.Tags()["tensors"]
     rows = losses(trained.log)
     shown = [
-        float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0]) for e in events.Tensors("val_loss")
+        float(np.frombuffer(e.tensor_proto.tensor_content, np.float32)[0])
+        for e in events.Tensors("losses/val_loss")
     ]
     np.testing.assert_allclose(shown, rows[:, 3], rtol=1e-6)
-    assert {"train_loss", "val_jpg_mse", "learning_rate", "layer2_kernel", "JPG, corrected, BMP"} <= set(tags)
+    assert {
+        "losses/train_loss",
+        "losses/val_jpg_mse",
+        "learning_rate",
+        "weights/layer2_kernel",
+        "JPG, corrected, BMP",
+    } <= set(tags)
 
 
 def test_kill_9_and_the_same_command_ends_as_an_unbroken_run(trained):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MIN_SIDE = 12  # of a core, in pixels; see _even
+
 
 def patches(plane, side):
     """Every full side x side patch of [H, W] on the grid, row by row: [N, side, side], N may be 0."""
@@ -39,13 +41,19 @@ class Tiling(NamedTuple):
 
 
 def _even(length, side):
-    """The length that cuts `length` into the fewest pieces of at most `side`, all but equal."""
-    pieces = -(-length // side)
-    return -(-length // pieces)
+    """The length, at most `side`, that cuts `length` into the fewest pieces, all but equal.
+
+    Rounded up to 8 k + 4, so that few tile shapes occur (each has to be compiled), and layer 2,
+    whose output is 4 pixels wider than the core, comes out in whole blocks of 8 (car_conv.py).
+    """
+    longest = side - (side - 4) % 8
+    pieces = -(-length // longest)
+    even = -(-length // pieces)
+    return even + (4 - even) % 8
 
 
 def seamless(height, width, side, halo):
-    """The Tiling with cores of at most side x side; even cores, so that little is computed twice."""
+    """The Tiling with cores of at most side x side, side >= MIN_SIDE; even, to save work."""
     return Tiling(height, width, _even(height, side), _even(width, side), halo)
 
 

@@ -25,6 +25,8 @@ import numpy as np
 import tensorflow as tf
 from car_shell import UserError, whole_file
 
+from car_conv import from_points, multiply, to_one_map, to_points
+
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
 GREY_LEVELS = 255.0
@@ -53,23 +55,84 @@ class CarNet(keras.Model):
             self.add_weight(name=f"layer{number}_bias", shape=(maps_out,), initializer=bias)
         self.built = True
 
-    def call(self, luma, padding="SAME"):
+    def call(self, luma, padding="SAME", layers=None):
         """Correct luma, float32 [N, H, W, 1] in grey levels, unclipped.
 
         padding "SAME" keeps the size (zeros outside); "VALID" returns [N, H - 18, W - 18, 1],
-        the pixels whose whole receptive field is inside.
+        the pixels whose whole receptive field is inside. layers: direct_layers (the default), or
+        one of the fast forms below, which need the shape known when traced and agree to 0.01 grey level.
         """
-        maps = luma / GREY_LEVELS
-        for number, (side, maps_in, maps_out) in enumerate(LAYERS):
-            kernel, bias = self.weights[2 * number : 2 * number + 2]
-            kernel = tf.reshape(kernel, [side, side, maps_in, maps_out])
-            maps = tf.nn.bias_add(tf.nn.conv2d(maps, kernel, 1, padding), bias)
-            if number < len(LAYERS) - 1 or not self.residual:
-                maps = tf.nn.relu(maps)
-        maps = maps * GREY_LEVELS
+        maps = (layers or direct_layers)(luma / GREY_LEVELS, self.parameters(), padding)
         if not self.residual:
-            return maps
-        return maps + (inner(luma, RADIUS) if padding == "VALID" else luma)
+            return tf.nn.relu(maps) * GREY_LEVELS
+        return maps * GREY_LEVELS + (inner(luma, RADIUS) if padding == "VALID" else luma)
+
+    def parameters(self):
+        """(kernel [side, side, maps in, maps out], bias [maps out]) of each layer, as tensors."""
+        pairs = zip(LAYERS, self.weights[::2], self.weights[1::2], strict=True)
+        return [
+            (tf.reshape(kernel, (layer[0], *layer)), tf.convert_to_tensor(bias))
+            for layer, kernel, bias in pairs
+        ]
+
+
+def convolve(maps, kernel, bias, padding):
+    """A direct convolution with its bias: maps [N, H, W, C], kernel [side, side, C, K]."""
+    return tf.nn.bias_add(tf.nn.conv2d(maps, kernel, 1, padding), bias)
+
+
+def direct_layers(maps, parameters, padding):
+    """All four layers by direct convolution, up to the activation of the last."""
+    for kernel, bias in parameters[:-1]:
+        maps = tf.nn.relu(convolve(maps, kernel, bias, padding))
+    return convolve(maps, *parameters[-1], padding)
+
+
+def fast_layers(maps, parameters, padding, xla=lambda part: part):
+    """All four layers, layer 2 by Toom-Cook, up to the activation of the last.
+
+    To be compiled by XLA as a whole (training); xla compiles the parts that are no convolutions.
+    """
+    maps = tf.nn.relu(convolve(maps, *parameters[0], padding))
+    kernel, bias = parameters[1]
+    if padding == "SAME":
+        maps = zero_pad(maps, kernel.shape[0] // 2)
+    width = maps.shape[2] - kernel.shape[1] + 1
+    products = multiply(xla(to_points)(maps), kernel)
+    return xla(finish)(products, bias, parameters[2:], width, padding)
+
+
+def fast_layers_in_parts(maps, parameters, padding):
+    """The same for correction, where oneDNN's convolutions between XLA's sums are the fastest."""
+    return fast_layers(maps, parameters, padding, xla=tf.function(jit_compile=True))
+
+
+def finish(products, bias, parameters, width, padding):
+    """From the products of layer 2 to the output of layer 4.
+
+    The 1x1 layer is a matrix product, and so is the 5x5 one, which has a single map.
+    """
+    maps = tf.nn.relu(from_points(products)[:, :, :width] + bias)
+    (pointwise, pointwise_bias), (last, last_bias) = parameters
+    maps = tf.nn.relu(tf.einsum("nhwc,ck->nhwk", maps, pointwise[0, 0]) + pointwise_bias)
+    if padding == "SAME":
+        maps = zero_pad(maps, last.shape[0] // 2)
+    return to_one_map(maps, last) + last_bias
+
+
+def layers_for(conv):
+    """(layers for training, layers for correction) of a --conv option: "fast", "direct" or None.
+
+    None chooses: fast on CPUs; direct on GPUs, where the fast form has not been measured.
+    """
+    if conv is None:
+        conv = "direct" if tf.config.list_physical_devices("GPU") else "fast"
+    return (fast_layers, fast_layers_in_parts) if conv == "fast" else (direct_layers, direct_layers)
+
+
+def zero_pad(maps, border):
+    """Maps [N, H, W, C] with `border` zeros at each side."""
+    return tf.pad(maps, [[0, 0], [border, border], [border, border], [0, 0]])
 
 
 def inner(patches, border):
@@ -78,13 +141,13 @@ def inner(patches, border):
     return patches[:, kept, kept]
 
 
-def squared_error(net, jpg, bmp, border):
+def squared_error(net, jpg, bmp, border, layers=None):
     """Mean squared error of each patch in squared grey levels: float32 [N].
 
     jpg, bmp: float32 [N, side, side, 1], grey levels. The output is not clipped. `border`
     pixels at each side are left out: at 9 only pixels count whose receptive field is real.
     """
-    error = inner(net(jpg) - bmp, border)
+    error = inner(net(jpg, layers=layers) - bmp, border)
     return tf.reduce_mean(tf.square(error), axis=[1, 2, 3])
 
 

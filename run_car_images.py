@@ -35,10 +35,10 @@ from car_images import (
 )
 from car_metrics import mse, psnr, ssim
 from car_split import SETS, SPLIT_FILE, read_split
-from car_tiles import cut, isolated, mirror, seamless, stitch
-from model_car import RADIUS, load_net
+from car_tiles import MIN_SIDE, cut, isolated, mirror, seamless, stitch
+from model_car import RADIUS, layers_for, load_net
 
-BATCH_PIXELS = 2**18  # of tiles that go through the net together; 64 maps of float32 are 64 MiB
+BATCH_PIXELS = 2**16  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
 ROWS = 256  # of the picture finished at a time
 COLUMNS = ("name", "mse_before", "mse_after", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 CSV_SECONDS = 10  # between two writings of the CSV
@@ -76,7 +76,7 @@ def arguments():
         type=car_shell.positive,
         default=256,
         metavar="P",
-        help="side of a tile's core in pixels; changes speed, not the result (256)",
+        help="largest side of a tile's core in pixels; changes speed, not the result (256)",
     )
     parser.add_argument(
         "--overlap",
@@ -85,6 +85,7 @@ def arguments():
         default=RADIUS,
         help=f"neighbours around a tile; 0 gives the original's isolated patches, seams and all ({RADIUS})",
     )
+    parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
         "--max-pixels",
         type=car_shell.positive,
@@ -93,6 +94,8 @@ def arguments():
         help="leave out images with more (500 million)",
     )
     args = car_shell.parse(parser, None, inputs=["data"], outputs=["log", "results"])
+    if args.patch_size < MIN_SIDE:
+        parser.error(f"argument --patch-size: at least {MIN_SIDE}")
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
     if args.results.resolve() == args.data.resolve():
@@ -109,13 +112,17 @@ def arguments():
 # ---- one image -----------------------------------------------------------------------------
 
 
-def make_forward(net, overlap):
-    """Return tiles -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap]."""
+def make_forward(net, overlap, conv=None):
+    """Return tiles -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap].
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.uint8)])
+    Traced, and its XLA parts compiled, once for each shape: a second or so.
+    """
+    _, layers = layers_for(conv)
+
+    @tf.function
     def forward(tiles):
         luma = tf.cast(tiles, tf.float32)[..., tf.newaxis]
-        return net(luma, padding="VALID" if overlap else "SAME")[..., 0]
+        return net(luma, padding="VALID" if overlap else "SAME", layers=layers)[..., 0]
 
     return forward
 
@@ -125,10 +132,12 @@ def correct_luma(luma, forward, side, overlap):
     tiling = seamless(*luma.shape, side, overlap) if overlap else isolated(*luma.shape, side)
     padded, corners = mirror(luma, tiling), tiling.corners
     corrected = np.empty(luma.shape, np.float32)
-    batch = max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width))
+    batch = min(len(corners), max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width)))
     for first in range(0, len(corners), batch):
+        first = min(first, len(corners) - batch)  # the last batch is a full one too: one shape
         some = corners[first : first + batch]
-        stitch(corrected, forward(cut(padded, tiling, some)).numpy(), some)
+        tiles = tf.constant(cut(padded, tiling, some))
+        stitch(corrected, forward(tiles).numpy(), some)
     return corrected
 
 
@@ -306,7 +315,7 @@ def main():
         args.log = Path(__file__).resolve().parent / "pretrained"
         print(f"weights: those that came with this suite, {args.log}")
     jpegs = choose_jpegs(args)
-    forward = make_forward(load_net(args.log), args.overlap)
+    forward = make_forward(load_net(args.log), args.overlap, args.conv)
     args.results.mkdir(parents=True, exist_ok=True)
     rows, bad = correct_folder(args, forward, jpegs)
     if rows:

@@ -26,7 +26,7 @@ from car_ds_loader import check_records, training_batches, validation_batches
 from car_plot import draw_losses
 from car_run import COLUMNS, Run, claim_folder
 from car_split import check_disjoint, read_split, write_split
-from model_car import RADIUS, inner, squared_error
+from model_car import RADIUS, inner, layers_for, squared_error
 
 PICTURE_FILE = "losses.png"
 SHOWN_PATCHES = 6  # in TensorBoard
@@ -64,6 +64,7 @@ def arguments():
         help="cosine: down to a hundredth at --steps (constant)",
     )
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
+    parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the first weights and the order of patches (0)"
     )
@@ -116,7 +117,7 @@ def make_optimizer(args):
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-def make_train_step(strategy, run, batch_size, border):
+def make_train_step(strategy, run, layers, batch_size, border):
     """The function of one training step: (jpg, bmp) distributed batches -> (loss, JPG's MSE), means."""
 
     # Compiled by XLA for each replica. apply_gradients stays outside: the sum over machines
@@ -124,7 +125,7 @@ def make_train_step(strategy, run, batch_size, border):
     @tf.function(jit_compile=True)
     def loss_and_gradients(jpg, bmp):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(squared_error(run.net, jpg, bmp, border)) / batch_size
+            loss = tf.reduce_sum(squared_error(run.net, jpg, bmp, border, layers)) / batch_size
         jpg_mse = (
             tf.reduce_sum(tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])) / batch_size
         )
@@ -143,14 +144,14 @@ def make_train_step(strategy, run, batch_size, border):
     return train_step
 
 
-def make_validate(net, batches, border):
+def make_validate(net, layers, batches, border):
     """The function of one validation: () -> (loss, JPG's MSE), means over the fixed choice of records."""
 
     @tf.function(jit_compile=True)
     def sums(jpg, bmp):
         jpg, bmp = tf.cast(jpg, tf.float32), tf.cast(bmp, tf.float32)
         untouched = tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])
-        return tf.reduce_sum(squared_error(net, jpg, bmp, border)), tf.reduce_sum(untouched)
+        return tf.reduce_sum(squared_error(net, jpg, bmp, border, layers)), tf.reduce_sum(untouched)
 
     def validate():
         totals, count = np.zeros(2), 0
@@ -214,8 +215,9 @@ def train(args, strategy, run, train_set, val_set):
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     batches = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
     held_back = validation_batches(val_set, args.val_patches, max(1, EVAL_PIXELS // val_set.side**2))
-    train_step = make_train_step(strategy, run, args.batch_size, args.loss_border)
-    validate = make_validate(run.net, held_back, args.loss_border)
+    layers, _ = layers_for(args.conv)
+    train_step = make_train_step(strategy, run, layers, args.batch_size, args.loss_border)
+    validate = make_validate(run.net, layers, held_back, args.loss_border)
     writer = (
         tf.summary.create_file_writer(str(args.log / "tensorboard"))
         if run.chief

@@ -167,12 +167,21 @@ def test_no_seam_for_any_tile_size():
     from model_car import RADIUS, load_net
     from run_car_images import correct_luma, make_forward
 
-    forward = make_forward(load_net(ROOT / "pretrained"), RADIUS)
+    net = load_net(ROOT / "pretrained")
+    fast, plain = make_forward(net, RADIUS, "fast"), make_forward(net, RADIUS, "direct")
     for size in ((500, 333), (31, 33), (1, 1), (3, 200)):
         luma = np.asarray(photograph(size, "L", corner=(0, 0)))
-        direct = direct_convolution(WEIGHTS, luma)
-        for side in (32, 33, 100, 256, 500):
-            off = np.abs(correct_luma(luma, forward, side, RADIUS) - direct).max()
+        expected = direct_convolution(WEIGHTS, luma)
+        for forward, side in (
+            (fast, 32),
+            (fast, 33),
+            (fast, 100),
+            (fast, 256),
+            (fast, 500),
+            (plain, 32),
+            (plain, 500),
+        ):
+            off = np.abs(correct_luma(luma, forward, side, RADIUS) - expected).max()
             assert off < 0.01, (size, side, off)
 
 
@@ -347,6 +356,7 @@ def test_split_corrects_the_test_images_only(trained):
         (["pretrained", "nowhere", "results"], 2, "there is no folder"),
         (["pretrained", "data", "results", "--strength", "2"], 2, "--strength"),
         (["pretrained", "data", "results", "--shard", "3/2"], 2, "--shard"),
+        (["pretrained", "data", "results", "--patch-size", "11"], 2, "at least 12"),
         (["pretrained", "data", "data"], 2, "another folder"),
         (["nothing", "data", "results"], 1, "holds no trained net"),
         (["pretrained", "empty", "results"], 1, "holds no .jpg"),

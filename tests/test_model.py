@@ -6,9 +6,18 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from car_conv import toom_cook
 from car_plot import draw_losses
 from car_split import split_names
-from model_car import RADIUS, CarNet, describe, squared_error
+from model_car import (
+    RADIUS,
+    CarNet,
+    describe,
+    direct_layers,
+    fast_layers,
+    fast_layers_in_parts,
+    squared_error,
+)
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -48,6 +57,45 @@ def test_loss_leaves_the_border_out():
     bmp[1, 8] = 100  # a border row
     np.testing.assert_allclose(squared_error(net, jpg, bmp, 9), [9, 0])
     np.testing.assert_allclose(squared_error(net, jpg, bmp, 0), [9 * 4 / 400, 100**2 / 20])
+
+
+def test_toom_cook_is_the_correlation():
+    rng = np.random.default_rng(0)
+    for outputs, taps, pairs in (
+        (8, 7, (2 / 5, 2 / 3, 4 / 5, 5 / 4, 5 / 3, 3)),
+        (2, 3, (1,)),
+        (4, 3, (1, 2)),
+    ):
+        a, g, b = toom_cook(outputs, taps, pairs)
+        inputs, kernel = rng.standard_normal(outputs + taps - 1), rng.standard_normal(taps)
+        np.testing.assert_allclose(a @ ((g @ kernel) * (b @ inputs)), np.correlate(inputs, kernel), atol=1e-9)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("size", [(1, 32, 32), (3, 21, 30), (2, 23, 47)])
+def test_the_fast_form_is_the_direct_one(padding, size):
+    """Outputs to 0.01 grey level and gradients to 1e-3 of their size, for whole and broken blocks of 8."""
+    net = CarNet(residual=True, seed=2)
+    net.weights[6].assign(30 * net.weights[6])  # the artifact that a trained net takes away
+    luma = tf.random.stateless_uniform([*size, 1], (1, 2), 0, 255)
+    outputs, gradients = [], []
+    for layers in (direct_layers, fast_layers, fast_layers_in_parts):
+
+        @tf.function(jit_compile=layers is fast_layers)
+        def loss_and_gradients(luma, layers=layers):
+            with tf.GradientTape() as tape:
+                output = net(luma, padding=padding, layers=layers)
+                loss = tf.reduce_mean(tf.square(output - 100))
+            return output, tape.gradient(loss, net.trainable_variables)
+
+        output, gradient = loss_and_gradients(luma)
+        outputs.append(output)
+        gradients.append(gradient)
+    assert np.abs(outputs[0] - 255 / 2).max() > 50
+    for fast in (1, 2):
+        np.testing.assert_allclose(outputs[fast], outputs[0], atol=0.01)
+        for ours, direct in zip(gradients[fast], gradients[0], strict=True):
+            assert tf.norm(ours - direct) < 1e-3 * tf.norm(direct)
 
 
 def test_split_keeps_groups_whole_and_no_set_empty():

@@ -30,7 +30,7 @@ def weights(log):
 def test_a_training_leaves_all_that_was_promised(trained):
     rows = losses(trained.log)
     assert rows[:, 0].tolist() == [4, 8, 12]
-    assert (np.diff(rows[:, 3]) < 0).all()  # it learns
+    assert (np.diff(rows[:, 3]) < 0).all() and rows[-1, 3] < rows[-1, 4]  # it learns, and beats the JPG
     assert f"best validation loss {rows[:, 3].min():.3f}, the JPG's {rows[0, 4]:.3f}" in trained.out
     kept = weights(trained.log)
     assert sum(kept[name].size for name in kept if name.startswith("layer")) == 106_561
@@ -127,6 +127,11 @@ def test_two_workers_see_the_losses_of_one(trained):
     printed = [worker.communicate(timeout=200)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], printed
     np.testing.assert_allclose(losses(trained.folder / "two_workers"), losses(trained.log), rtol=1e-4)
+
+
+def test_the_direct_convolution_gives_the_same_losses(trained):
+    run("train_car.py", trained.folder, "direct", *TRAINING, "--conv", "direct")
+    np.testing.assert_allclose(losses(trained.folder / "direct"), losses(trained.log), rtol=1e-3)
 
 
 def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):

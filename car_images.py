@@ -157,6 +157,8 @@ def read_jpeg(path, max_pixels=MAX_PIXELS):
         raise BadImage(f"is not a JPEG but {image.format}")
     exif, profile = image.getexif(), image.info.get("icc_profile")
     pixels = _to_plain(image)
+    if pixels.ndim == 2:
+        return Jpeg(pixels, pixels, exif, profile)
     if image.mode == "CMYK":
         return Jpeg(pixels, luma_of(pixels), exif, None)
     coded = _open(data, max_pixels)

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from car_shell import Progress, UserError, some_of
 
-from car_ds_loader import RECORDS_PER_FILE, to_record
+from car_ds_loader import RECORDS_PER_FILE, record_builder
 from car_images import BadImage, compress, find_clean, find_pairs, read_luma, read_pair
 from car_split import (
     SETS,
@@ -116,20 +116,22 @@ def read_planes(source, qualities):
 class RecordWriter:
     """Writes records into numbered files of 10,000, and keeps count."""
 
-    def __init__(self, folder, prefix):
+    def __init__(self, folder, prefix, side):
         self.folder, self.prefix = folder, prefix
         self.counts = {}  # {file name: records}
-        self._file, self._squares, self._pixels = None, 0, 0
+        self._build, self._file, self._name = record_builder(side), None, None
+        self._squares, self._pixels = 0, 0
 
     def write(self, jpg, bmp):
-        """Write one pair of patches, uint8 [side, side]."""
-        if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
-            self.close()
-            self._name = f"{self.prefix}_{len(self.counts) + 1}.tfrecords"
-            self._file = tf.io.TFRecordWriter(str(self.folder / self._name))
-            self.counts[self._name] = 0
-        self._file.write(to_record(jpg, bmp))
-        self.counts[self._name] += 1
+        """Write pairs of patches, uint8 [N, side, side] each."""
+        for pair in zip(jpg, bmp, strict=True):
+            if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
+                self.close()
+                self._name = f"{self.prefix}_{len(self.counts) + 1}.tfrecords"
+                self._file = tf.io.TFRecordWriter(str(self.folder / self._name))
+                self.counts[self._name] = 0
+            self._file.write(self._build(*pair))
+            self.counts[self._name] += 1
         self._squares += int(np.square(jpg.astype(np.int32) - bmp).sum())
         self._pixels += jpg.size
 
@@ -173,7 +175,7 @@ def main(which="train", manual=__doc__, argv=None):
     partial = args.records.with_name(f"{args.records.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
     partial.mkdir(parents=True)
-    writer = RecordWriter(partial, which)
+    writer = RecordWriter(partial, which, args.patch_size)
     bad, small, digests = [], [], {}
     with Progress(len(chosen), "images") as progress:
         for source in chosen:
@@ -190,8 +192,7 @@ def main(which="train", manual=__doc__, argv=None):
             elif clean.min() < clean.max():  # blank images are alike without being copies
                 digests[source.name] = hashlib.sha256(clean.tobytes()).hexdigest()[:32]
             for jpg, bmp in planes:
-                for pair in zip(patches(jpg, args.patch_size), patches(bmp, args.patch_size), strict=True):
-                    writer.write(*pair)
+                writer.write(patches(jpg, args.patch_size), patches(bmp, args.patch_size))
             progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
     writer.close()
     if writer.total == 0:

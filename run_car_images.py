@@ -11,7 +11,9 @@ after, of the luma, and written to results/figures.csv.
 import csv
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import car_shell
 import numpy as np
@@ -23,6 +25,7 @@ from car_images import (
     MAX_PIXELS,
     ORIENTATION,
     BadImage,
+    Jpeg,
     check_same_size,
     difference,
     find_bmp,
@@ -186,27 +189,42 @@ def save_compare(path, before, after, truth):
         side_by_side(panels, titles).save(file, "PNG")
 
 
-def correct_file(jpg, output, forward, args):
-    """Correct one JPEG into `output`. Returns (its pixels, whether metadata was lost, CSV row or None).
+class Loaded(NamedTuple):
+    """A JPEG that is ready for the net, and its BMP, upright, where there is one."""
 
-    Raises BadImage; then nothing is written.
-    """
-    jpeg = read_jpeg(jpg, args.max_pixels)
-    bmp = find_bmp(jpg)
+    jpeg: Jpeg
+    truth: np.ndarray | None
+
+
+def load(jpg, args):
+    """Read a JPEG and the BMP beside it. Raises BadImage."""
+    jpeg, bmp = read_jpeg(jpg, args.max_pixels), find_bmp(jpg)
     truth = read_pixels(bmp, args.max_pixels) if bmp else None
-    before = upright(jpeg.pixels, jpeg.exif)
     if bmp:
-        check_same_size(jpg, before, truth)
-    corrected = correct_luma(jpeg.luma, forward, args.patch_size, args.overlap)
-    after = apply_correction(jpeg.pixels, jpeg.luma, corrected, args.strength)
-    after = upright(after, jpeg.exif)
-    keep = args.format == "png"
-    lost = not keep and (len(jpeg.exif) > 0 or jpeg.icc_profile is not None)
+        check_same_size(jpg, upright(jpeg.pixels, jpeg.exif), truth)
+    return Loaded(jpeg, truth)
+
+
+def save(jpg, loaded, corrected, args):
+    """Apply the corrected luma and write the result.
+
+    Returns (number of pixels, whether metadata was lost, CSV row or None).
+    """
+    jpeg, truth = loaded
+    before = upright(jpeg.pixels, jpeg.exif)
+    after = upright(apply_correction(jpeg.pixels, jpeg.luma, corrected, args.strength), jpeg.exif)
     if args.compare:
         save_compare(args.results / f"{jpg.stem}_compare.png", before, after, truth)
-    row = measure(jpg.stem, *map(luma_of, (before, after, truth))) if bmp else None
-    save_picture(output, after, jpeg, keep)
+    row = measure(jpg.stem, *map(luma_of, (before, after, truth))) if truth is not None else None
+    keep = args.format == "png"
+    save_picture(result_path(jpg, args), after, jpeg, keep)
+    lost = not keep and (len(jpeg.exif) > 0 or jpeg.icc_profile is not None)
     return jpeg.luma.size, lost, row
+
+
+def result_path(jpg, args):
+    """Where the result of a JPEG goes."""
+    return args.results / f"{jpg.stem}_car.{args.format}"
 
 
 # ---- the folder ----------------------------------------------------------------------------
@@ -267,21 +285,41 @@ def summary(rows):
     )
 
 
+def correct_in_order(args, forward, jpegs):
+    """Yield (jpg, future of what save returns) in order; result() raises BadImage for a bad image.
+
+    One thread loads the next image and one saves the last, while the net works on this one.
+    """
+    with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
+        following = loading.submit(load, jpegs[0], args)
+        waiting = None
+        for jpg, after in zip(jpegs, [*jpegs[1:], None], strict=True):
+            outcome, following = following, loading.submit(load, after, args) if after else None
+            if outcome.exception() is None:
+                corrected = correct_luma(outcome.result().jpeg.luma, forward, args.patch_size, args.overlap)
+                outcome = saving.submit(save, jpg, outcome.result(), corrected, args)
+            if waiting:
+                yield waiting
+            waiting = jpg, outcome
+        yield waiting
+
+
 def correct_folder(args, forward, jpegs):
     """Correct all; name the bad ones and go on. Returns (rows by name, names of bad images)."""
     figures = figures_file(args)
     rows = read_figures(figures) if args.skip_existing else {}
-    bad, skipped, pixels, lost_said, written_at = [], 0, 0, False, 0.0
-    with Progress(len(jpegs), "images") as progress:
-        for jpg in jpegs:
-            output = args.results / f"{jpg.stem}_car.{args.format}"
-            # A result whose figures did not reach the CSV before a kill is made again.
-            if args.skip_existing and output.exists() and (jpg.stem in rows or not find_bmp(jpg)):
-                skipped += 1
-                progress.step()
-                continue
+    # A result whose figures did not reach the CSV before a kill is made again.
+    skipped = [
+        jpg
+        for jpg in (jpegs if args.skip_existing else ())
+        if result_path(jpg, args).exists() and (jpg.stem in rows or not find_bmp(jpg))
+    ]
+    left = sorted(set(jpegs) - set(skipped))
+    bad, pixels, lost_said, written_at = [], 0, False, 0.0
+    with Progress(len(jpegs), "images", done=len(skipped)) as progress:
+        for jpg, outcome in correct_in_order(args, forward, left) if left else ():
             try:
-                size, lost, row = correct_file(jpg, output, forward, args)
+                size, lost, row = outcome.result()
             except BadImage as reason:
                 bad.append(jpg.name)
                 progress.say(f"left out: {reason}")
@@ -300,11 +338,8 @@ def correct_folder(args, forward, jpegs):
             progress.step(note=f"{pixels / progress.seconds / 1e6:.2f} megapixels a second")
     if rows:
         write_figures(figures, rows)
-    done = len(jpegs) - len(bad) - skipped
-    print(
-        f"corrected {done} of {len(jpegs)} images into {args.results}"
-        + (f", {skipped} were there already" if skipped else "")
-    )
+    already = f", {len(skipped)} were there already" if skipped else ""
+    print(f"corrected {len(left) - len(bad)} of {len(jpegs)} images into {args.results}{already}")
     return rows, bad
 
 

@@ -129,9 +129,10 @@ def test_two_workers_see_the_losses_of_one(trained):
     np.testing.assert_allclose(losses(trained.folder / "two_workers"), losses(trained.log), rtol=1e-4)
 
 
-def test_the_direct_convolution_gives_the_same_losses(trained):
-    run("train_car.py", trained.folder, "direct", *TRAINING, "--conv", "direct")
-    np.testing.assert_allclose(losses(trained.folder / "direct"), losses(trained.log), rtol=1e-3)
+def test_the_fast_convolution_gives_the_same_losses(trained):
+    default = [value for value in TRAINING if value not in ("--conv", "direct")]
+    run("train_car.py", trained.folder, "fast", *default)
+    np.testing.assert_allclose(losses(trained.folder / "fast"), losses(trained.log), rtol=1e-3)
 
 
 def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):

@@ -1,0 +1,95 @@
+"""The same net in other engines, for benchmarks/speed.py. Each is imported only where it is timed."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
+import numpy as np
+import tensorflow as tf
+
+from model_car import LAYERS, RADIUS
+from run_car_images import correct_luma, make_forward
+
+THREADS = os.cpu_count()
+
+
+def torch_net(net):
+    """The same net in PyTorch, without padding."""
+    import torch
+
+    torch.set_num_threads(THREADS)
+    layers = []
+    for kernel, bias in net.parameters():
+        side, _, maps_in, maps_out = kernel.shape
+        layer = torch.nn.Conv2d(maps_in, maps_out, side)
+        layer.weight.data = torch.tensor(kernel.numpy().transpose(3, 2, 0, 1).copy())
+        layer.bias.data = torch.tensor(bias.numpy())
+        layers += [layer, torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def onnx_file(net, path):
+    """Write the same net, without padding, as ONNX with free height and width."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, arrays, name = [], [], "luma"
+    for number, (kernel, bias) in enumerate(net.parameters(), start=1):
+        arrays.append(numpy_helper.from_array(kernel.numpy().transpose(3, 2, 0, 1).copy(), f"kernel{number}"))
+        arrays.append(numpy_helper.from_array(bias.numpy(), f"bias{number}"))
+        nodes.append(helper.make_node("Conv", [name, f"kernel{number}", f"bias{number}"], [f"conv{number}"]))
+        name = f"conv{number}"
+        if number < len(LAYERS):
+            nodes.append(helper.make_node("Relu", [name], [f"relu{number}"]))
+            name = f"relu{number}"
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, "h", w])
+        for n, w in (("luma", "w"), (name, "v"))
+    ]
+    ends[1].type.tensor_type.shape.dim[2].dim_param = "g"
+    graph = helper.make_graph(nodes, "car", ends[:1], ends[1:], arrays)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def engines_for(net, luma):
+    """{engine: function} that each take a luma plane through the net, whole, with mirrored edges.
+
+    The others see the padded plane at one go, up to 2048 rows and columns at a time (their memory).
+    """
+    import onnxruntime
+    import openvino
+    import torch
+
+    plane = np.pad(luma, RADIUS, mode="symmetric").astype(np.float32) / 255
+    step = 2048
+    tiles = [
+        np.ascontiguousarray(plane[top : top + step + 2 * RADIUS, left : left + step + 2 * RADIUS])
+        for top in range(0, luma.shape[0], step)
+        for left in range(0, luma.shape[1], step)
+    ]
+    path = Path(tempfile.mkdtemp()) / "car.onnx"
+    onnx_file(net, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
+    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", settings)
+    plain, last = torch_net(net), torch_net(net).to(memory_format=torch.channels_last)
+    graph = tf.function(lambda x: net(x, padding="VALID"), reduce_retracing=True)
+    fast, direct = (make_forward(net, RADIUS, conv) for conv in ("fast", "direct"))
+
+    def in_torch(model, layout):
+        with torch.inference_mode():
+            for tile in tiles:
+                model(torch.from_numpy(tile)[None, None].to(memory_format=layout))
+
+    return {
+        "suite": lambda: correct_luma(luma, fast, 256, RADIUS),
+        "suite --conv direct": lambda: correct_luma(luma, direct, 256, RADIUS),
+        "TensorFlow": lambda: [graph(tf.constant(tile)[None, ..., None]) for tile in tiles],
+        "PyTorch": lambda: in_torch(plain, torch.contiguous_format),
+        "PyTorch channels-last": lambda: in_torch(last, torch.channels_last),
+        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[None, None]}) for tile in tiles],
+        "OpenVINO": lambda: [compiled(tile[None, None]) for tile in tiles],
+    }

@@ -1,0 +1,359 @@
+"""Time the suite against other engines, side by side: prints a table, writes JSON, draws a picture.
+
+    python -m pip install -r benchmarks/requirements.txt      (a large download)
+    python benchmarks/speed.py --out benchmarks/speed
+
+All engines run the same weights on the same processors, in turns, round after round; the ratio of
+a row is the median over rounds of (suite / fastest other engine in that round), because the speed
+of a shared machine drifts. Sizes are squares of --sizes pixels; --parts picks sections.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
+import numpy as np
+import tensorflow as tf
+from engines import THREADS, engines_for, torch_net
+from PIL import Image
+
+import car_ds_loader
+from model_car import RADIUS, CarNet, fast_layers, load_net, squared_error
+from run_car_images import correct_luma, make_forward
+
+PARTS = ("net", "training", "loader", "records", "folder", "memory", "start")
+
+
+def texture(side, seed=0):
+    """A photograph-like luma plane of side x side, uint8: smooth shapes, edges and grain."""
+    rng = np.random.default_rng(seed)
+    rough = Image.fromarray(rng.integers(0, 256, (max(side // 16, 2),) * 2, dtype=np.uint8))
+    smooth = np.asarray(rough.resize((side, side), Image.Resampling.BICUBIC)).astype(np.int16)
+    return np.clip(smooth + rng.integers(-12, 13, (side, side)), 0, 255).astype(np.uint8)
+
+
+def seconds(run):
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def in_turns(engines, rounds):
+    """Time {name: function} in turns after one warm-up each. Returns {name: seconds of each round}."""
+    for run in engines.values():
+        run()
+    times = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, run in engines.items():
+            times[name].append(seconds(run))
+    return times
+
+
+# ---- the sections --------------------------------------------------------------------------
+
+
+def time_net(net, sizes, rounds):
+    """Megapixels a second of every engine and size; ratio of the suite to the fastest other one."""
+    rows = []
+    for side in sizes:
+        times = in_turns(engines_for(net, texture(side)), rounds if side <= 2048 else max(3, rounds // 2))
+        others = [name for name in times if not name.startswith("suite")]
+        ratios = [min(times[n][i] for n in others) / times["suite"][i] for i in range(len(times["suite"]))]
+        speeds = {name: side * side / 1e6 / float(np.median(t)) for name, t in times.items()}
+        rows.append({"side": side, "speeds": speeds, "ratio": float(np.median(ratios))})
+        shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
+        print(f"net, {side}x{side}, megapixels a second: {shown}; ratio {rows[-1]['ratio']:.2f}", flush=True)
+    return rows
+
+
+def time_training(rounds):
+    """Megapixels a second of a training step, loss, gradient and Adam, batch 1000 of 32x32."""
+    import keras
+    import torch
+
+    jpg, bmp = (
+        np.random.default_rng(seed).integers(0, 256, (1000, 32, 32, 1)).astype(np.float32) for seed in (0, 1)
+    )
+    steps = {}
+    for name, layers in (("suite", fast_layers), ("suite --conv direct", None)):
+        net = CarNet(residual=True)
+        optimizer = keras.optimizers.Adam(1e-4)
+        optimizer.build(net.trainable_variables)
+
+        @tf.function(jit_compile=True)
+        def gradients(x, y, net=net, layers=layers):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(squared_error(net, x, y, 0, layers))
+            return loss, tape.gradient(loss, net.trainable_variables)
+
+        def step(net=net, optimizer=optimizer, gradients=gradients):
+            loss, found = gradients(tf.constant(jpg), tf.constant(bmp))
+            optimizer.apply_gradients(zip(found, net.trainable_variables, strict=True))
+            return float(loss)
+
+        steps[name] = step
+    for name, layout in (
+        ("PyTorch", torch.contiguous_format),
+        ("PyTorch channels-last", torch.channels_last),
+    ):
+        net = CarNet(residual=True)
+        model = torch_net(net)
+        for layer in model:
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.padding = (layer.kernel_size[0] // 2,) * 2
+        model = model.to(memory_format=layout)
+        adam = torch.optim.Adam(model.parameters(), 1e-4)
+        x, y = (
+            torch.from_numpy(a.transpose(0, 3, 1, 2)).contiguous(memory_format=layout) for a in (jpg, bmp)
+        )
+
+        def torch_step(model=model, adam=adam, x=x, y=y):
+            adam.zero_grad()
+            loss = torch.mean((x + 255 * model(x / 255) - y) ** 2)
+            loss.backward()
+            adam.step()
+            return float(loss)
+
+        steps[name] = torch_step
+    times = in_turns(steps, rounds)
+    others = [name for name in times if name.startswith("PyTorch")]
+    ratios = [min(times[n][i] for n in others) / times["suite"][i] for i in range(len(times["suite"]))]
+    speeds = {name: 1.024 / float(np.median(t)) for name, t in times.items()}
+    print("training step, megapixels a second: " + ", ".join(f"{n} {s:.3f}" for n, s in speeds.items()))
+    print(f"  ratio to the faster PyTorch {float(np.median(ratios)):.2f}", flush=True)
+    return {"speeds": speeds, "ratio": float(np.median(ratios))}
+
+
+def script(name, *args):
+    """Run a script of the suite; return its wall-clock seconds."""
+    return seconds(
+        lambda: subprocess.run(
+            [sys.executable, ROOT / name, *map(str, args)], check=True, capture_output=True
+        )
+    )
+
+
+def time_loader(folder):
+    """Patches a second of load_train_data.py, start-up apart, and of a plain one-record-at-a-time writer."""
+    (folder / "few").mkdir()
+    (folder / "many").mkdir()
+    for number in range(200):
+        picture = Image.fromarray(texture(512, number))
+        for place in ("many", "few") if number < 2 else ("many",):
+            picture.save(folder / place / f"{number}.bmp")
+            picture.save(folder / place / f"{number}.jpg", quality=20)
+    start_up = script("load_train_data.py", folder, "few", "t_few", "--all")
+    ours = 198 * 256 / (script("load_train_data.py", folder, "many", "t_many", "--all") - start_up)
+
+    def plain():
+        with tf.io.TFRecordWriter(str(folder / "plain.tfrecords")) as writer:
+            for number in range(20):
+                jpg, bmp = (
+                    np.asarray(Image.open(folder / f"many/{number}.{kind}")) for kind in ("jpg", "bmp")
+                )
+                for top in range(0, 512, 32):
+                    for left in range(0, 512, 32):
+                        tile = slice(top, top + 32), slice(left, left + 32)
+                        values = (plane[tile].astype("<i2").tobytes() for plane in (jpg, bmp))
+                        feature = {
+                            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+                            for name, value in zip(
+                                (car_ds_loader.JPG, car_ds_loader.BMP), values, strict=True
+                            )
+                        }
+                        writer.write(
+                            tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+                        )
+
+    naive = 20 * 256 / seconds(plain)
+    ratio = f"ratio {ours / naive:.1f}"
+    print(f"load_train_data.py: {ours:.0f} patches a second; a plain writer {naive:.0f}; {ratio}")
+    return {"patches_a_second": ours, "plain": naive}
+
+
+def time_records(folder):
+    """Patches a second of the tf.data pipeline alone, batch 1000 of 32x32."""
+    records = car_ds_loader.check_records(folder / "t_many")
+    batches = iter(car_ds_loader.training_batches(records, 1000, 0, 0, True))
+    next(batches)
+    rate = 100 * 1000 / seconds(lambda: [next(batches) for _ in range(100)])
+    print(f"tf.data loader alone: {rate:.0f} patches a second")
+    return {"patches_a_second": rate}
+
+
+def time_folder(folder, net):
+    """run_car_images.py on 100 photographs of 2 megapixels, start-up apart, against the net alone."""
+    data = folder / "photographs"
+    data.mkdir()
+    for number in range(100):
+        plane = texture(1632, number)[:1224]
+        Image.fromarray(np.stack([plane, plane[::-1], plane[:, ::-1]], axis=-1)).save(
+            data / f"{number:03d}.jpg", quality=30
+        )
+    (folder / "two").mkdir()
+    for number in range(2):
+        (folder / f"two/{number}.jpg").write_bytes((data / f"{number:03d}.jpg").read_bytes())
+    start_up = script("run_car_images.py", folder, ROOT / "pretrained", "two", "r_two")
+    luma, forward = texture(1632)[:1224], make_forward(net, RADIUS, "fast")
+    correct_luma(luma, forward, 256, RADIUS)
+    alone = [luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, 256, RADIUS)) for _ in range(5)]
+    spent = script("run_car_images.py", folder, ROOT / "pretrained", "photographs", "r_all") - start_up
+    alone += [luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, 256, RADIUS)) for _ in range(5)]
+    rate, net_rate = 98 * luma.size / 1e6 / spent, float(np.median(alone))
+    share = f"the net alone {net_rate:.2f}: {rate / net_rate:.0%}"
+    print(f"run_car_images.py: {rate:.2f} megapixels a second, {share}")
+    return {"megapixels_a_second": rate, "net_alone": net_rate}
+
+
+PEAK = """
+import resource, runpy, sys
+sys.path.insert(0, {root!r})
+import car_shell, tensorflow as tf
+tf.constant(0)
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sys.argv = {argv!r}
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit:
+    pass
+print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base)
+"""
+
+
+def measure_memory(folder):
+    """Peak memory over the interpreter with TensorFlow, and cost per pixel, for 1 to 100 megapixels."""
+    rows = []
+    for side in (1000, 3200, 10000):
+        data = folder / f"memory{side}"
+        data.mkdir()
+        Image.fromarray(texture(side)).save(data / "a.jpg", quality=30)
+        argv = [str(ROOT / "run_car_images.py"), str(folder), str(ROOT / "pretrained"), data.name, f"r{side}"]
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK.format(root=str(ROOT), argv=argv)], capture_output=True, text=True
+        )
+        peak = int(done.stdout.split("PEAK")[1]) / 2**20
+        rows.append({"megapixels": side * side / 1e6, "gigabytes": peak})
+        print(
+            f"peak memory, {side * side / 1e6:.0f} megapixels grey: {peak:.2f} GiB over TensorFlow",
+            flush=True,
+        )
+    net = load_net(ROOT / "pretrained")
+    forward = make_forward(net, RADIUS, "fast")
+    planes = {side: texture(side) for side in (1000, 3200, 10000)}
+    times = {side: [] for side in planes}
+    correct_luma(planes[1000], forward, 256, RADIUS)
+    for _ in range(3):
+        for side, plane in planes.items():
+            calls = max(1, 3200 // side) ** 2
+            times[side].append(
+                seconds(lambda p=plane, c=calls: [correct_luma(p, forward, 256, RADIUS) for _ in range(c)])
+                / calls
+            )
+    for row, side in zip(rows, planes, strict=True):
+        row["microseconds_a_pixel"] = float(np.median(times[side])) / side**2 * 1e6
+        cost = f"{row['microseconds_a_pixel']:.3f} microseconds a pixel"
+        print(f"cost, {row['megapixels']:.0f} megapixels: {cost}")
+    return rows
+
+
+def time_start(folder):
+    """Seconds from start to the end of a run over one 512x512 image, over those of `import tensorflow`."""
+    data = folder / "one"
+    data.mkdir()
+    Image.fromarray(texture(512)).save(data / "a.jpg", quality=30)
+    quiet = {"check": True, "capture_output": True}
+    runs = {
+        "import": lambda: subprocess.run([sys.executable, "-c", "import tensorflow"], **quiet),
+        "image": lambda: script("run_car_images.py", folder, ROOT / "pretrained", "one", "r_one"),
+    }
+    times = in_turns(runs, 5)
+    extra = float(np.median(np.array(times["image"]) - np.array(times["import"])))
+    print(f"start to first corrected image: {extra:.2f} s more than import tensorflow")
+    return {"seconds_over_import": extra, "import": float(np.median(times["import"]))}
+
+
+def draw(path, rows):
+    """Throughput by image size, all engines."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=110)
+    for name in rows[0]["speeds"]:
+        ours = name == "suite"
+        axes.plot(
+            [row["side"] ** 2 / 1e6 for row in rows],
+            [row["speeds"][name] for row in rows],
+            marker="o",
+            linewidth=3 if ours else 1.5,
+            label="this suite" if ours else name.replace("suite", "this suite"),
+        )
+    axes.set(xscale="log", xlabel="megapixels of the image", ylabel="megapixels a second", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, ncol=2)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def main():
+    """Run the sections."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("speed"),
+        metavar="STEM",
+        help="writes STEM.json and STEM.png (speed)",
+    )
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        type=int,
+        default=[512, 1024, 2048, 4096],
+        metavar="S",
+        help="(512 1024 2048 4096)",
+    )
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(7)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="(all)")
+    args = parser.parse_args()
+    net = load_net(ROOT / "pretrained")
+    file = args.out.with_suffix(".json")
+    found = json.loads(file.read_text()) if file.exists() else {}
+    found["machine"] = {
+        "threads": THREADS,
+        "processor": platform.processor() or platform.machine(),
+        "tensorflow": tf.__version__,
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        sections = {
+            "net": lambda: time_net(net, args.sizes, args.rounds),
+            "training": lambda: time_training(args.rounds),
+            "loader": lambda: time_loader(folder),
+            "records": lambda: time_records(folder),
+            "folder": lambda: time_folder(folder, net),
+            "memory": lambda: measure_memory(folder),
+            "start": lambda: time_start(folder),
+        }
+        for part in args.parts:
+            found[part] = sections[part]()
+            file.write_text(json.dumps(found, indent=1))
+    if "net" in found:
+        draw(args.out.with_suffix(".png"), found["net"])
+
+
+if __name__ == "__main__":
+    main()

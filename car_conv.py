@@ -97,15 +97,19 @@ def _pairs(tensors):
     return tensors[0], tensors[-1], [p + m for p, m in pairs], [p - m for p, m in pairs]
 
 
-def multiply(values, kernel):
+def kernels_at_points(kernel):
+    """G: a kernel [7, 7, C, K] to 14 kernels [7, 1, C, K]."""
+    return [
+        values[:, tf.newaxis] for values in tf.unstack(tf.einsum("pj,yjck->pyck", tf.constant(G), kernel))
+    ]
+
+
+def multiply(values, kernels):
     """The products at the points: 7x1 convolutions along the height, VALID.
 
-    values: 14 tensors [N, H, blocks, C]; kernel: [7, 7, C, K]. Returns 14 tensors [N, H - 6, blocks, K].
+    values: 14 tensors [N, H, blocks, C]; kernels: 14 of [7, 1, C, K]. Returns 14 of [N, H - 6, blocks, K].
     """
-    kernels = tf.einsum("pj,yjck->pyck", tf.constant(G), kernel)
-    return tuple(
-        tf.nn.conv2d(value, kernels[point, :, tf.newaxis], 1, "VALID") for point, value in enumerate(values)
-    )
+    return [tf.nn.conv2d(value, kernel, 1, "VALID") for value, kernel in zip(values, kernels, strict=True)]
 
 
 def from_points(products):
@@ -120,13 +124,14 @@ def from_points(products):
     return tf.reshape(outputs, [count, height, blocks * OUTPUTS, maps])
 
 
-def to_one_map(maps, kernel):
-    """A VALID convolution to a single map: one matrix product, then shifted sums (quick under XLA).
+def columns_of(kernel):
+    """A kernel [side, side, C, 1] as a 1x1 one with a map for each of its pixels, [1, 1, C, side * side]."""
+    side, _, maps, _ = kernel.shape
+    return tf.reshape(tf.transpose(kernel[..., 0], [2, 0, 1]), [1, 1, maps, side * side])
 
-    maps: float32 [N, H, W, C]; kernel: [side, side, C, 1]. Returns [N, H - side + 1, W - side + 1, 1].
-    """
-    side = kernel.shape[0]
-    height, width = maps.shape[1] - side + 1, maps.shape[2] - side + 1
-    columns = tf.unstack(tf.einsum("nhwc,yxc->yxnhw", maps, kernel[..., 0]))
-    shifted = [columns[y][x, :, y : y + height, x : x + width] for y in range(side) for x in range(side)]
-    return tf.add_n(shifted)[..., tf.newaxis]
+
+def sum_columns(columns, side):
+    """The rest of a VALID convolution to one map: shifted sums of [N, H, W, side * side] to [N, h, w, 1]."""
+    height, width = columns.shape[1] - side + 1, columns.shape[2] - side + 1
+    shifts = [(y, x) for y in range(side) for x in range(side)]
+    return tf.add_n([columns[:, y : y + height, x : x + width, side * y + x, tf.newaxis] for y, x in shifts])

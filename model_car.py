@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from car_shell import UserError, whole_file
 
-from car_conv import from_points, multiply, to_one_map, to_points
+from car_conv import columns_of, from_points, kernels_at_points, multiply, sum_columns, to_points
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
@@ -55,17 +55,22 @@ class CarNet(keras.Model):
             self.add_weight(name=f"layer{number}_bias", shape=(maps_out,), initializer=bias)
         self.built = True
 
-    def call(self, luma, padding="SAME", layers=None):
+    def call(self, luma, padding="SAME", layers=None, parameters=None):
         """Correct luma, float32 [N, H, W, 1] in grey levels, unclipped.
 
         padding "SAME" keeps the size (zeros outside); "VALID" returns [N, H - 18, W - 18, 1],
         the pixels whose whole receptive field is inside. layers: direct_layers (the default), or
-        one of the fast forms below, which need the shape known when traced and agree to 0.01 grey level.
+        one of the fast forms below, which need the shape known when traced and agree to 0.01 grey
+        level. parameters: constants() in place of the weights, where these will not change.
         """
-        maps = (layers or direct_layers)(luma / GREY_LEVELS, self.parameters(), padding)
+        maps = (layers or direct_layers)(luma / GREY_LEVELS, parameters or self.parameters(), padding)
         if not self.residual:
             return tf.nn.relu(maps) * GREY_LEVELS
         return maps * GREY_LEVELS + (inner(luma, RADIUS) if padding == "VALID" else luma)
+
+    def constants(self):
+        """The parameters as arrays: what follows from them alone is then computed once."""
+        return [(kernel.numpy(), bias.numpy()) for kernel, bias in self.parameters()]
 
     def parameters(self):
         """(kernel [side, side, maps in, maps out], bias [maps out]) of each layer, as tensors."""
@@ -92,32 +97,26 @@ def fast_layers(maps, parameters, padding, xla=lambda part: part):
     """All four layers, layer 2 by Toom-Cook, up to the activation of the last.
 
     To be compiled by XLA as a whole (training); xla compiles the parts that are no convolutions.
+    Layer 4 has one map: a 1x1 convolution to a map for each of its 25 pixels, and shifted sums.
     """
+    (kernel2, bias2), (kernel4, bias4) = parameters[1], parameters[3]
+    side2, side4 = kernel2.shape[0], kernel4.shape[0]
     maps = tf.nn.relu(convolve(maps, *parameters[0], padding))
-    kernel, bias = parameters[1]
     if padding == "SAME":
-        maps = zero_pad(maps, kernel.shape[0] // 2)
-    width = maps.shape[2] - kernel.shape[1] + 1
-    products = multiply(xla(to_points)(maps), kernel)
-    return xla(finish)(products, bias, parameters[2:], width, padding)
+        maps = zero_pad(maps, side2 // 2)
+    width = maps.shape[2] - side2 + 1
+    products = multiply(xla(to_points)(maps), kernels_at_points(kernel2))
+    maps = xla(lambda products: tf.nn.relu(from_points(products)[:, :, :width] + bias2))(products)
+    maps = tf.nn.relu(convolve(maps, *parameters[2], "VALID"))
+    if padding == "SAME":
+        maps = zero_pad(maps, side4 // 2)
+    columns = tf.nn.conv2d(maps, columns_of(kernel4), 1, "VALID")
+    return xla(lambda columns: sum_columns(columns, side4))(columns) + bias4
 
 
 def fast_layers_in_parts(maps, parameters, padding):
     """The same for correction, where oneDNN's convolutions between XLA's sums are the fastest."""
     return fast_layers(maps, parameters, padding, xla=tf.function(jit_compile=True))
-
-
-def finish(products, bias, parameters, width, padding):
-    """From the products of layer 2 to the output of layer 4.
-
-    The 1x1 layer is a matrix product, and so is the 5x5 one, which has a single map.
-    """
-    maps = tf.nn.relu(from_points(products)[:, :, :width] + bias)
-    (pointwise, pointwise_bias), (last, last_bias) = parameters
-    maps = tf.nn.relu(tf.einsum("nhwc,ck->nhwk", maps, pointwise[0, 0]) + pointwise_bias)
-    if padding == "SAME":
-        maps = zero_pad(maps, last.shape[0] // 2)
-    return to_one_map(maps, last) + last_bias
 
 
 def layers_for(conv):

@@ -121,26 +121,34 @@ def make_forward(net, overlap, conv=None):
     Traced, and its XLA parts compiled, once for each shape: a second or so.
     """
     _, layers = layers_for(conv)
+    parameters, padding = net.constants(), "VALID" if overlap else "SAME"
 
     @tf.function
     def forward(tiles):
         luma = tf.cast(tiles, tf.float32)[..., tf.newaxis]
-        return net(luma, padding="VALID" if overlap else "SAME", layers=layers)[..., 0]
+        return net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
 
     return forward
 
 
 def correct_luma(luma, forward, side, overlap):
-    """Correct a luma plane, uint8 [H, W], tile by tile. Returns float32 [H, W], unclipped."""
+    """Correct a luma plane, uint8 [H, W], tile by tile. Returns float32 [H, W], unclipped.
+
+    Two batches are under way at a time: one is cut or stitched while the other is computed.
+    """
     tiling = seamless(*luma.shape, side, overlap) if overlap else isolated(*luma.shape, side)
     padded, corners = mirror(luma, tiling), tiling.corners
     corrected = np.empty(luma.shape, np.float32)
     batch = min(len(corners), max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width)))
-    for first in range(0, len(corners), batch):
+
+    def correct(first):
         first = min(first, len(corners) - batch)  # the last batch is a full one too: one shape
         some = corners[first : first + batch]
-        tiles = tf.constant(cut(padded, tiling, some))
-        stitch(corrected, forward(tiles).numpy(), some)
+        stitch(corrected, forward(tf.constant(cut(padded, tiling, some))).numpy(), some)
+
+    correct(0)  # traces and compiles, which is not for two at once
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(correct, range(batch, len(corners), batch)))
     return corrected
 
 

@@ -26,11 +26,12 @@ from car_ds_loader import check_records, training_batches, validation_batches
 from car_plot import draw_losses
 from car_run import COLUMNS, Run, claim_folder
 from car_split import check_disjoint, read_split, write_split
-from model_car import RADIUS, inner, layers_for, squared_error
+from model_car import RADIUS, direct_layers, inner, layers_for, squared_error
 
 PICTURE_FILE = "losses.png"
 SHOWN_PATCHES = 6  # in TensorBoard
-EVAL_PIXELS = 2**20  # in one validation batch, at the most
+PART_PIXELS = 2**15  # of a batch that go through the net together
+EVAL_PIXELS = 2**16  # in one validation batch, at the most
 STATE_SECONDS = 60  # between two savings of the state: what a kill can cost
 
 
@@ -117,22 +118,45 @@ def make_optimizer(args):
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-def make_train_step(strategy, run, layers, batch_size, border):
-    """The function of one training step: (jpg, bmp) distributed batches -> (loss, JPG's MSE), means."""
+def parts_of(patches, side, layers):
+    """Into how many equal parts a batch is cut: the fewest of which each stays in a cache.
 
-    # Compiled by XLA for each replica. apply_gradients stays outside: the sum over machines
-    # that it makes cannot be compiled for CPUs.
+    The direct form gains nothing by it, and takes the batch as a whole.
+    """
+    if layers is direct_layers:
+        return 1
+    fits = (n for n in range(1, patches) if patches % n == 0 and patches // n * side**2 <= PART_PIXELS)
+    return next(fits, patches)
+
+
+def make_loss_and_gradients(net, layers, batch_size, border):
+    """The function (jpg, bmp) -> [loss, the JPG's MSE, *gradients], sums over patches / batch_size."""
+
     @tf.function(jit_compile=True)
-    def loss_and_gradients(jpg, bmp):
+    def of_part(jpg, bmp):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(squared_error(run.net, jpg, bmp, border, layers)) / batch_size
-        jpg_mse = (
-            tf.reduce_sum(tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])) / batch_size
-        )
-        return loss, jpg_mse, tape.gradient(loss, run.net.trainable_variables)
+            loss = tf.reduce_sum(squared_error(net, jpg, bmp, border, layers)) / batch_size
+        jpg_mse = tf.reduce_mean(tf.square(inner(jpg - bmp, border))) * (jpg.shape[0] / batch_size)
+        return [loss, jpg_mse, *tape.gradient(loss, net.trainable_variables)]
+
+    def loss_and_gradients(jpg, bmp):
+        parts = parts_of(*jpg.shape[:2], layers)
+        pairs = zip(tf.split(jpg, parts), tf.split(bmp, parts), strict=True)
+        return [tf.add_n(values) for values in zip(*(of_part(*pair) for pair in pairs), strict=True)]
+
+    return loss_and_gradients
+
+
+def make_train_step(strategy, run, layers, batch_size, border):
+    """The function of one training step: (jpg, bmp) distributed batches -> (loss, JPG's MSE), means.
+
+    Loss and gradients are compiled by XLA for each replica. apply_gradients stays outside: the
+    sum over machines that it makes cannot be compiled for CPUs.
+    """
+    loss_and_gradients = make_loss_and_gradients(run.net, layers, batch_size, border)
 
     def replica_step(jpg, bmp):
-        loss, jpg_mse, gradients = loss_and_gradients(jpg, bmp)
+        loss, jpg_mse, *gradients = loss_and_gradients(jpg, bmp)
         run.optimizer.apply_gradients(zip(gradients, run.net.trainable_variables, strict=True))
         return loss, jpg_mse
 

@@ -27,8 +27,9 @@ from engines import THREADS, engines_for, torch_net
 from PIL import Image
 
 import car_ds_loader
-from model_car import RADIUS, CarNet, fast_layers, load_net, squared_error
+from model_car import RADIUS, CarNet, direct_layers, fast_layers, load_net
 from run_car_images import correct_luma, make_forward
+from train_car import make_loss_and_gradients
 
 PARTS = ("net", "training", "loader", "records", "folder", "memory", "start")
 
@@ -85,21 +86,21 @@ def time_training(rounds):
         np.random.default_rng(seed).integers(0, 256, (1000, 32, 32, 1)).astype(np.float32) for seed in (0, 1)
     )
     steps = {}
-    for name, layers in (("suite", fast_layers), ("suite --conv direct", None)):
+    for name, layers in (("suite", fast_layers), ("suite --conv direct", direct_layers)):
         net = CarNet(residual=True)
         optimizer = keras.optimizers.Adam(1e-4)
         optimizer.build(net.trainable_variables)
 
-        @tf.function(jit_compile=True)
-        def gradients(x, y, net=net, layers=layers):
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(squared_error(net, x, y, 0, layers))
-            return loss, tape.gradient(loss, net.trainable_variables)
+        gradients = make_loss_and_gradients(net, layers, 1000, 0)
 
-        def step(net=net, optimizer=optimizer, gradients=gradients):
-            loss, found = gradients(tf.constant(jpg), tf.constant(bmp))
+        @tf.function
+        def update(x, y, net=net, optimizer=optimizer, gradients=gradients):
+            loss, _, *found = gradients(x, y)
             optimizer.apply_gradients(zip(found, net.trainable_variables, strict=True))
-            return float(loss)
+            return loss
+
+        def step(update=update):
+            return float(update(tf.constant(jpg), tf.constant(bmp)))
 
         steps[name] = step
     for name, layout in (
@@ -122,7 +123,7 @@ def time_training(rounds):
             loss = torch.mean((x + 255 * model(x / 255) - y) ** 2)
             loss.backward()
             adam.step()
-            return float(loss)
+            return float(loss.detach())
 
         steps[name] = torch_step
     times = in_turns(steps, rounds)

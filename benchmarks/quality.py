@@ -20,7 +20,7 @@ from car_shell import Progress, UserError, run
 from car_images import compress, find_clean, read_pixels
 from car_metrics import mse, psnr, ssim
 from model_car import RADIUS, load_net
-from run_car_images import apply_correction, correct_luma, make_forward
+from run_car_images import TILE_SIDE, apply_correction, correct_luma, make_forward
 
 
 def matlab_luma(pixels):
@@ -51,7 +51,7 @@ def main():
     parser.add_argument(
         "--quality", nargs="+", type=int, default=[10, 20, 30, 40], metavar="Q", help="(10 20 30 40)"
     )
-    parser.add_argument("--patch-size", type=int, default=256, metavar="P", help="(256)")
+    parser.add_argument("--patch-size", type=int, default=TILE_SIDE, metavar="P", help="(260)")
     args = parser.parse_args()
     if not args.folder.is_dir():
         parser.error(f"there is no folder {args.folder}")

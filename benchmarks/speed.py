@@ -20,18 +20,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
+import car_shell
 import numpy as np
 import tensorflow as tf
 from engines import THREADS, engines_for, torch_net
 from PIL import Image
 
 import car_ds_loader
+from car_images import compress, find_clean, read_luma
 from model_car import RADIUS, CarNet, direct_layers, fast_layers, load_net
-from run_car_images import correct_luma, make_forward
+from run_car_images import TILE_SIDE, correct_luma, make_forward
 from train_car import make_loss_and_gradients
 
-PARTS = ("net", "training", "loader", "records", "folder", "memory", "start")
+PARTS = ("difference", "net", "training", "loader", "folder", "memory", "start")
 
 
 def texture(side, seed=0):
@@ -75,6 +76,23 @@ def time_net(net, sizes, rounds):
         shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
         print(f"net, {side}x{side}, megapixels a second: {shown}; ratio {rows[-1]['ratio']:.2f}", flush=True)
     return rows
+
+
+def measure_difference(net, images):
+    """The fast form against the direct one over a folder of clean images at qualities 10 to 40."""
+    fast, direct = (make_forward(net, RADIUS, conv) for conv in ("fast", "direct"))
+    largest, equal, pixels = 0.0, 0, 0
+    for source in find_clean(images):
+        clean = read_luma(source.clean)
+        for quality in (10, 20, 30, 40):
+            jpg = compress(clean, quality)
+            ours, plain = (correct_luma(jpg, forward, TILE_SIDE, RADIUS) for forward in (fast, direct))
+            largest = max(largest, float(np.abs(ours - plain).max()))
+            equal += int((np.rint(ours.clip(0, 255)) == np.rint(plain.clip(0, 255))).sum())
+            pixels += jpg.size
+    share = f"{equal / pixels:.4%} of pixels equal when rounded"
+    print(f"fast against direct: {largest:.4f} grey level at most, {share}")
+    return {"largest": largest, "equal": equal / pixels}
 
 
 def time_training(rounds):
@@ -189,7 +207,7 @@ def time_records(folder):
     next(batches)
     rate = 100 * 1000 / seconds(lambda: [next(batches) for _ in range(100)])
     print(f"tf.data loader alone: {rate:.0f} patches a second")
-    return {"patches_a_second": rate}
+    return {"pipeline_patches_a_second": rate}
 
 
 def time_folder(folder, net):
@@ -206,10 +224,14 @@ def time_folder(folder, net):
         (folder / f"two/{number}.jpg").write_bytes((data / f"{number:03d}.jpg").read_bytes())
     start_up = script("run_car_images.py", folder, ROOT / "pretrained", "two", "r_two")
     luma, forward = texture(1632)[:1224], make_forward(net, RADIUS, "fast")
-    correct_luma(luma, forward, 256, RADIUS)
-    alone = [luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, 256, RADIUS)) for _ in range(5)]
+    correct_luma(luma, forward, TILE_SIDE, RADIUS)
+    alone = [
+        luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, TILE_SIDE, RADIUS)) for _ in range(5)
+    ]
     spent = script("run_car_images.py", folder, ROOT / "pretrained", "photographs", "r_all") - start_up
-    alone += [luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, 256, RADIUS)) for _ in range(5)]
+    alone += [
+        luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, TILE_SIDE, RADIUS)) for _ in range(5)
+    ]
     rate, net_rate = 98 * luma.size / 1e6 / spent, float(np.median(alone))
     share = f"the net alone {net_rate:.2f}: {rate / net_rate:.0%}"
     print(f"run_car_images.py: {rate:.2f} megapixels a second, {share}")
@@ -252,12 +274,14 @@ def measure_memory(folder):
     forward = make_forward(net, RADIUS, "fast")
     planes = {side: texture(side) for side in (1000, 3200, 10000)}
     times = {side: [] for side in planes}
-    correct_luma(planes[1000], forward, 256, RADIUS)
+    correct_luma(planes[1000], forward, TILE_SIDE, RADIUS)
     for _ in range(3):
         for side, plane in planes.items():
             calls = max(1, 3200 // side) ** 2
             times[side].append(
-                seconds(lambda p=plane, c=calls: [correct_luma(p, forward, 256, RADIUS) for _ in range(c)])
+                seconds(
+                    lambda p=plane, c=calls: [correct_luma(p, forward, TILE_SIDE, RADIUS) for _ in range(c)]
+                )
                 / calls
             )
     for row, side in zip(rows, planes, strict=True):
@@ -327,6 +351,9 @@ def main():
         metavar="S",
         help="(512 1024 2048 4096)",
     )
+    parser.add_argument(
+        "--images", type=Path, default=ROOT / "samples", metavar="FOLDER", help="for `difference` (samples)"
+    )
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(7)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="(all)")
     args = parser.parse_args()
@@ -341,10 +368,10 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         sections = {
+            "difference": lambda: measure_difference(net, args.images),
             "net": lambda: time_net(net, args.sizes, args.rounds),
             "training": lambda: time_training(args.rounds),
-            "loader": lambda: time_loader(folder),
-            "records": lambda: time_records(folder),
+            "loader": lambda: time_loader(folder) | time_records(folder),
             "folder": lambda: time_folder(folder, net),
             "memory": lambda: measure_memory(folder),
             "start": lambda: time_start(folder),
@@ -357,4 +384,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    car_shell.run(main)

@@ -144,6 +144,16 @@ def test_ten_thousand_records_a_file_and_no_stale_file_stays(tmp_path):
     assert "holds notes.txt" in printed.err and (tmp_path / "train/notes.txt").exists()
 
 
+@pytest.mark.parametrize("side", [96, 130])
+def test_records_of_large_patches_hold_them(tmp_path, side):
+    """The byte before a patch, the end of its length, is then 1 or 2: a grey level that a patch may begin with."""
+    save_pair(tmp_path / "data", "a", (2 * side + 1, side))
+    run("load_train_data.py", tmp_path, "data", "train", "--all", "--patch-size", side)
+    jpg, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
+    for patches, type_ in ((jpg, "jpg"), (bmp, "bmp")):
+        np.testing.assert_array_equal(patches, patches_of(grey(tmp_path / f"data/a.{type_}"), side))
+
+
 def test_an_older_set_survives_a_run_that_fails(tmp_path):
     save_pair(tmp_path / "data", "a", (64, 64))
     run("load_train_data.py", tmp_path, "data", "train", "--all")

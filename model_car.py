@@ -144,9 +144,13 @@ def squared_error(net, jpg, bmp, border, layers=None):
     """Mean squared error of each patch in squared grey levels: float32 [N].
 
     jpg, bmp: float32 [N, side, side, 1], grey levels. The output is not clipped. `border`
-    pixels at each side are left out: at 9 only pixels count whose receptive field is real.
+    pixels at each side are left out: at 9 only pixels count whose receptive field is real, and
+    from there on the others are not computed at all.
     """
-    error = inner(net(jpg, layers=layers) - bmp, border)
+    if border < RADIUS:
+        error = inner(net(jpg, layers=layers) - bmp, border)
+    else:
+        error = inner(net(jpg, padding="VALID", layers=layers) - inner(bmp, RADIUS), border - RADIUS)
     return tf.reduce_mean(tf.square(error), axis=[1, 2, 3])
 
 

@@ -59,6 +59,21 @@ def test_loss_leaves_the_border_out():
     np.testing.assert_allclose(squared_error(net, jpg, bmp, 0), [9 * 4 / 400, 100**2 / 20])
 
 
+@pytest.mark.parametrize("border", [8, 9, 12])
+def test_the_border_is_left_out_of_the_same_loss(border):
+    """From 9 on the border's pixels are not even computed; the loss and its gradient stay what they were."""
+    net = CarNet(residual=True, seed=3)
+    jpg, bmp = (tf.random.stateless_uniform([2, 40, 33, 1], (1, n), 0, 255) for n in (1, 2))
+    with tf.GradientTape(persistent=True) as tape:
+        inside = (net(jpg) - bmp)[:, border:-border, border:-border]
+        wanted = tf.reduce_mean(tf.square(inside), axis=[1, 2, 3])
+        got = squared_error(net, jpg, bmp, border)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
+    for weight in net.weights:
+        gradient = tape.gradient(wanted, weight)
+        assert tf.norm(tape.gradient(got, weight) - gradient) < 1e-4 * tf.norm(gradient)
+
+
 def test_toom_cook_is_the_correlation():
     rng = np.random.default_rng(0)
     for outputs, taps, pairs in (

@@ -13,6 +13,8 @@ import numpy as np
 from car_shell import UserError
 from PIL import Image, ImageCms, ImageDraw, ImageOps
 
+from car_jpeg import coded_as_ycbcr, steps_of
+
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LOSSLESS_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".pgm", ".ppm")
 MAX_PIXELS = 500_000_000  # takes the place of Pillow's own limit, which is lower
@@ -33,11 +35,18 @@ class Source(NamedTuple):
     clean: Path
 
 
+class Plane(NamedTuple):
+    """One component of a JPEG on its own grid: the chroma's may have half the rows and columns."""
+
+    samples: np.ndarray  # uint8 [h, w], decoded
+    steps: np.ndarray | None  # float32 [8, 8], its quantisation table; None where samples are not as coded
+
+
 class Jpeg(NamedTuple):
     """A decoded JPEG on its coded grid, before any EXIF rotation."""
 
     pixels: np.ndarray  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
-    luma: np.ndarray  # uint8 [H, W], what the file codes
+    planes: tuple[Plane, ...]  # luma, and Cb and Cr of a file that codes them
     exif: Image.Exif
     icc_profile: bytes | None  # None too where it was used up in converting CMYK
 
@@ -151,19 +160,47 @@ def read_jpeg(path, max_pixels=MAX_PIXELS):
     The luma comes from the decoder itself (its YCbCr output), not from RGB: rounding to RGB
     and back would add an error of its own. Of a multi-picture file the first picture is read.
     """
-    data = _read_bytes(path)
+    return decode_jpeg(_read_bytes(path), max_pixels)
+
+
+def decode_jpeg(data, max_pixels=MAX_PIXELS):
+    """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises."""
     image = _open(data, max_pixels)
     if image.format not in ("JPEG", "MPO"):
         raise BadImage(f"is not a JPEG but {image.format}")
     exif, profile = image.getexif(), image.info.get("icc_profile")
+    used_up = image.mode == "CMYK"
     pixels = _to_plain(image)
+    return Jpeg(pixels, _coded_planes(data, pixels), exif, None if used_up else profile)
+
+
+def _coded_planes(data, pixels):
+    """The planes of a JPEG, given as bytes and as decoded pixels. Luma is made where none is coded."""
+    image = Image.open(io.BytesIO(data))
+    if not coded_as_ycbcr(image):
+        return (Plane(luma_of(pixels), None),)
+    steps = [steps_of(image, component) for component in range(len(image.layer))]
     if pixels.ndim == 2:
-        return Jpeg(pixels, pixels, exif, profile)
-    if image.mode == "CMYK":
-        return Jpeg(pixels, luma_of(pixels), exif, None)
-    coded = _open(data, max_pixels)
-    coded.draft("L", None)  # libjpeg then gives the Y component alone
-    return Jpeg(pixels, np.asarray(coded), exif, profile)
+        return (Plane(pixels, steps[0]),)
+    sampling = [component[1:3] for component in image.layer]
+    luma = Plane(_draft(data, "L"), steps[0])
+    if sampling == [(2, 2), (1, 1), (1, 1)] and min(pixels.shape[:2]) > 1:
+        chroma = _draft(data, "YCbCr", halved=True)
+    else:
+        chroma = _draft(data, "YCbCr")
+        if len(set(sampling)) > 1:  # as in 4:2:2: what was coded is not what the decoder gives
+            steps[1:] = None, None
+    return luma, Plane(chroma[..., 1], steps[1]), Plane(chroma[..., 2], steps[2])
+
+
+def _draft(data, mode, halved=False):
+    """Let libjpeg give luma alone ("L"), or "YCbCr"; halved: at half the size.
+
+    Halved it gives chroma that is coded at half the size (4:2:0) as coded, without interpolation.
+    """
+    image = Image.open(io.BytesIO(data))
+    image.draft(mode, (image.width // 2, image.height // 2) if halved else None)
+    return np.asarray(image)
 
 
 def _to_plain(image):
@@ -239,11 +276,16 @@ def upright(pixels, exif):
     return np.asarray(ImageOps.exif_transpose(image))
 
 
+def jpeg_bytes(pixels, quality):
+    """Grey [H, W] or RGB [H, W, 3] uint8 pixels as a JPEG file at a quality of 1..100, chroma 4:2:0."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
 def compress(luma, quality):
     """Luma uint8 [H, W] through a grey JPEG in memory at a quality of 1..100; same shape and type."""
-    file = io.BytesIO()
-    Image.fromarray(luma).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    return decode_jpeg(jpeg_bytes(luma, quality)).pixels
 
 
 def side_by_side(panels, titles):

@@ -26,6 +26,7 @@ import tensorflow as tf
 from car_shell import UserError, whole_file
 
 from car_conv import columns_of, from_points, kernels_at_points, multiply, sum_columns, to_points
+from car_jpeg import coarseness_of_quality
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
@@ -210,3 +211,17 @@ def load_net(log):
     except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} or its JSON is damaged or foreign ({error}); train again") from error
     return net
+
+
+def load_nets(log):
+    """Build the net of a log folder, and those of its bank if it has one: {coarseness: net}.
+
+    The log's own net has the key None. A bank is the log folders q10, q20, ... inside, each trained on
+    files of that quality; their keys are how coarse those are (car_jpeg.py). Raises UserError.
+    """
+    nets = {None: load_net(log)}
+    for folder in sorted(log.glob("q[0-9]*")):
+        quality = folder.name[1:]
+        if quality.isdecimal() and 1 <= int(quality) <= 100:
+            nets[coarseness_of_quality(int(quality))] = load_net(folder)
+    return nets

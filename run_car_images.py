@@ -9,6 +9,7 @@ after, of the luma, and written to results/figures.csv.
 """
 
 import csv
+import functools
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -36,14 +37,17 @@ from car_images import (
     side_by_side,
     upright,
 )
+from car_jpeg import coarseness, keep_to_steps
 from car_metrics import mse, psnr, ssim
 from car_split import SETS, SPLIT_FILE, read_split
 from car_tiles import MIN_SIDE, cut, isolated, mirror, seamless, stitch
-from model_car import RADIUS, layers_for, load_net
+from model_car import RADIUS, layers_for, load_nets
 
 TILE_SIDE = 260  # of a core: cuts 512 and its multiples evenly, and is the fastest
 BATCH_PIXELS = 2**16  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
 ROWS = 256  # of the picture finished at a time
+TO_RGB = np.array([[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)  # Cb and Cr, JFIF (BT.601)
+MID_GREY = 127.5
 COLUMNS = ("name", "mse_before", "mse_after", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
 CSV_SECONDS = 10  # between two writings of the CSV
 
@@ -64,6 +68,20 @@ def arguments():
         default=1.0,
         metavar="S",
         help="part of the correction that is applied, 0..1 (1)",
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the mean over all eight flips and turns; a little better, eight times slower",
+    )
+    parser.add_argument(
+        "--ignore-header",
+        action="store_true",
+        help="the log's own net for every file, and no limits by its quantisation table: for pictures that "
+        "were saved again at a higher quality",
+    )
+    parser.add_argument(
+        "--luma-only", action="store_true", help="leave the colours as they are; less good, a third faster"
     )
     parser.add_argument(
         "--compare",
@@ -104,6 +122,8 @@ def arguments():
         parser.error("argument --strength: 0..1")
     if args.results.resolve() == args.data.resolve():
         parser.error("results must be another folder than data")
+    if not args.overlap:  # as the original did
+        args.ignore_header = args.luma_only = True
     args.part = (1, 1)
     if args.shard:
         match = re.fullmatch(r"(\d+)/(\d+)", args.shard)
@@ -117,29 +137,51 @@ def arguments():
 
 
 def make_forward(net, overlap, conv=None):
-    """Return tiles -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap].
+    """Return (tiles, gain) -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap].
 
-    Traced, and its XLA parts compiled, once for each shape: a second or so.
+    gain, a float32 tensor, 1 if not given, multiplies the contrast about mid-grey that the net
+    sees, and divides it afterwards. Traced, and its XLA parts compiled, once for each shape: a
+    second or so.
     """
     _, layers = layers_for(conv)
     parameters, padding = net.constants(), "VALID" if overlap else "SAME"
 
     @tf.function
-    def forward(tiles):
-        luma = tf.cast(tiles, tf.float32)[..., tf.newaxis]
-        return net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
+    def forward(tiles, gain=tf.constant(1.0)):  # noqa: B008 (a tensor: no trace for each value)
+        luma = MID_GREY + gain * (tf.cast(tiles, tf.float32)[..., tf.newaxis] - MID_GREY)
+        corrected = net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
+        return MID_GREY + (corrected - MID_GREY) / gain
 
     return forward
 
 
-def correct_luma(luma, forward, side, overlap):
-    """Correct a luma plane, uint8 [H, W], tile by tile. Returns float32 [H, W], unclipped.
+def make_forward_for(nets, overlap, conv=None):
+    """Return steps -> forward for a file with that quantisation table of the luma (None: not known).
+
+    nets: as load_nets gives them. Of a bank the set of the nearest coarseness is taken, and the gain
+    brings the file's steps, and so its artifacts, to the size that the set was trained on.
+    """
+    forwards = {factor: make_forward(net, overlap, conv) for factor, net in nets.items()}
+    factors = sorted(factor for factor in nets if factor)
+
+    def forward_for(steps):
+        if steps is None or not factors:
+            return forwards[None]
+        own = coarseness(steps)
+        nearest = min(factors, key=lambda factor: abs(math.log(factor / own)))
+        return functools.partial(forwards[nearest], gain=tf.constant(nearest / own, tf.float32))
+
+    return forward_for
+
+
+def correct_plane(samples, forward, side, overlap):
+    """Correct a plane, uint8 [H, W], tile by tile. Returns float32 [H, W], unclipped.
 
     Two batches are under way at a time: one is cut or stitched while the other is computed.
     """
-    tiling = seamless(*luma.shape, side, overlap) if overlap else isolated(*luma.shape, side)
-    padded, corners = mirror(luma, tiling), tiling.corners
-    corrected = np.empty(luma.shape, np.float32)
+    tiling = seamless(*samples.shape, side, overlap) if overlap else isolated(*samples.shape, side)
+    padded, corners = mirror(samples, tiling), tiling.corners
+    corrected = np.empty(samples.shape, np.float32)
     batch = min(len(corners), max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width)))
 
     def correct(first):
@@ -153,19 +195,65 @@ def correct_luma(luma, forward, side, overlap):
     return corrected
 
 
-def apply_correction(pixels, luma, corrected, strength):
-    """Add the change in luma to grey or to R, G and B alike. Returns uint8 of pixels' shape.
+def correct_8_ways(samples, forward, side, overlap):
+    """The mean of what correct_plane makes of a plane and of its flips and turns, each put back."""
+    total = np.zeros(samples.shape, np.float32)
+    for turns in range(4):
+        for flip in (slice(None), slice(None, None, -1)):
+            corrected = correct_plane(np.rot90(samples, turns)[flip], forward, side, overlap)
+            total += np.rot90(corrected[flip], -turns)
+    return total / 8
 
-    JPEG's R, G and B are each luma plus a share of chroma (JFIF), so that nothing but luma
-    moves. Strength 0 gives `pixels` exactly.
+
+def chosen_planes(planes, args):
+    """The planes that args ask for, without their steps where these are not to be used."""
+    chosen = planes[:1] if args.luma_only else planes
+    return [plane._replace(steps=None) for plane in chosen] if args.ignore_header else chosen
+
+
+def correct_planes(planes, forward_for, args):
+    """Correct the planes of a Jpeg as args say. Returns a list of float32 [h, w], unclipped."""
+    correct = correct_8_ways if args.ensemble else correct_plane
+    return [correct(p.samples, forward_for(p.steps), args.patch_size, args.overlap) for p in planes]
+
+
+def apply_correction(jpeg, corrected, strength):
+    """Add the changes of the planes to a Jpeg's pixels. Returns uint8 of pixels' shape.
+
+    corrected: what correct_planes made of jpeg.planes; used up.
+    A change is kept to what the file's steps allow, where it has them. Luma's goes to R, G and B
+    alike, chroma's by JFIF's matrix. Strength 0 gives `pixels` exactly.
     """
-    result = np.empty_like(pixels)
+    for change, plane in zip(corrected, jpeg.planes, strict=True):
+        np.clip(change, 0, 255, out=change)
+        change -= plane.samples
+        if plane.steps is not None:
+            keep_to_steps(change, plane.samples, plane.steps)
+        change *= strength
+    luma, *chroma = corrected
+    chroma = [Image.fromarray(change) for change in chroma]
+    result = np.empty_like(jpeg.pixels)
     for top in range(0, luma.shape[0], ROWS):
         rows = slice(top, top + ROWS)
-        change = strength * (np.clip(corrected[rows], 0, 255) - luma[rows])
-        change = change[..., np.newaxis] if pixels.ndim == 3 else change
-        result[rows] = np.clip(np.rint(pixels[rows] + change), 0, 255).astype(np.uint8)
+        change = luma[rows]
+        if jpeg.pixels.ndim == 3:
+            change = change[..., np.newaxis]
+            if chroma:
+                change = change + np.stack([interpolated(c, luma.shape, rows) for c in chroma], -1) @ TO_RGB
+        result[rows] = np.clip(np.rint(jpeg.pixels[rows] + change), 0, 255).astype(np.uint8)
     return result
+
+
+def interpolated(chroma, shape, rows):
+    """Rows of a chroma plane (PIL, mode F) at the luma's shape (H, W), as libjpeg makes them: float32.
+
+    Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample) for 4:2:0.
+    """
+    height, width = shape
+    scale = 1 if chroma.size == (width, height) else 2
+    top, bottom = rows.start, min(rows.stop, height)
+    box = (0, top / scale, width / scale, bottom / scale)
+    return np.asarray(chroma.resize((width, bottom - top), Image.Resampling.BILINEAR, box))
 
 
 def measure(name, before, after, truth):
@@ -206,8 +294,9 @@ class Loaded(NamedTuple):
 
 
 def load(jpg, args):
-    """Read a JPEG and the BMP beside it. Raises BadImage."""
+    """Read a JPEG, of its planes those that args ask for, and the BMP beside it. Raises BadImage."""
     jpeg, bmp = read_jpeg(jpg, args.max_pixels), find_bmp(jpg)
+    jpeg = jpeg._replace(planes=chosen_planes(jpeg.planes, args))
     truth = read_pixels(bmp, args.max_pixels) if bmp else None
     if bmp:
         check_same_size(jpg, upright(jpeg.pixels, jpeg.exif), truth)
@@ -221,14 +310,14 @@ def save(jpg, loaded, corrected, args):
     """
     jpeg, truth = loaded
     before = upright(jpeg.pixels, jpeg.exif)
-    after = upright(apply_correction(jpeg.pixels, jpeg.luma, corrected, args.strength), jpeg.exif)
+    after = upright(apply_correction(jpeg, corrected, args.strength), jpeg.exif)
     if args.compare:
         save_compare(args.results / f"{jpg.stem}_compare.png", before, after, truth)
     row = measure(jpg.stem, *map(luma_of, (before, after, truth))) if truth is not None else None
     keep = args.format == "png"
     save_picture(result_path(jpg, args), after, jpeg, keep)
     lost = not keep and (len(jpeg.exif) > 0 or jpeg.icc_profile is not None)
-    return jpeg.luma.size, lost, row
+    return jpeg.pixels.shape[0] * jpeg.pixels.shape[1], lost, row
 
 
 def result_path(jpg, args):
@@ -294,7 +383,7 @@ def summary(rows):
     )
 
 
-def correct_in_order(args, forward, jpegs):
+def correct_in_order(args, forward_for, jpegs):
     """Yield (jpg, future of what save returns) in order; result() raises BadImage for a bad image.
 
     One thread loads the next image and one saves the last, while the net works on this one.
@@ -305,7 +394,7 @@ def correct_in_order(args, forward, jpegs):
         for jpg, after in zip(jpegs, [*jpegs[1:], None], strict=True):
             outcome, following = following, loading.submit(load, after, args) if after else None
             if outcome.exception() is None:
-                corrected = correct_luma(outcome.result().jpeg.luma, forward, args.patch_size, args.overlap)
+                corrected = correct_planes(outcome.result().jpeg.planes, forward_for, args)
                 outcome = saving.submit(save, jpg, outcome.result(), corrected, args)
             if waiting:
                 yield waiting
@@ -313,7 +402,7 @@ def correct_in_order(args, forward, jpegs):
         yield waiting
 
 
-def correct_folder(args, forward, jpegs):
+def correct_folder(args, forward_for, jpegs):
     """Correct all; name the bad ones and go on. Returns (rows by name, names of bad images)."""
     figures = figures_file(args)
     rows = read_figures(figures) if args.skip_existing else {}
@@ -326,7 +415,7 @@ def correct_folder(args, forward, jpegs):
     left = sorted(set(jpegs) - set(skipped))
     bad, pixels, lost_said, written_at = [], 0, False, 0.0
     with Progress(len(jpegs), "images", done=len(skipped)) as progress:
-        for jpg, outcome in correct_in_order(args, forward, left) if left else ():
+        for jpg, outcome in correct_in_order(args, forward_for, left) if left else ():
             try:
                 size, lost, row = outcome.result()
             except BadImage as reason:
@@ -359,9 +448,9 @@ def main():
         args.log = Path(__file__).resolve().parent / "pretrained"
         print(f"weights: those that came with this suite, {args.log}")
     jpegs = choose_jpegs(args)
-    forward = make_forward(load_net(args.log), args.overlap, args.conv)
+    forward_for = make_forward_for(load_nets(args.log), args.overlap, args.conv)
     args.results.mkdir(parents=True, exist_ok=True)
-    rows, bad = correct_folder(args, forward, jpegs)
+    rows, bad = correct_folder(args, forward_for, jpegs)
     if rows:
         print(describe(summary(rows)))
     if bad:

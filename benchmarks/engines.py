@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from model_car import LAYERS, RADIUS
-from run_car_images import TILE_SIDE, correct_luma, make_forward
+from run_car_images import TILE_SIDE, correct_plane, make_forward
 
 THREADS = os.cpu_count()
 
@@ -85,8 +85,8 @@ def engines_for(net, luma):
                 model(torch.from_numpy(tile)[None, None].to(memory_format=layout))
 
     return {
-        "suite": lambda: correct_luma(luma, fast, TILE_SIDE, RADIUS),
-        "suite --conv direct": lambda: correct_luma(luma, direct, TILE_SIDE, RADIUS),
+        "suite": lambda: correct_plane(luma, fast, TILE_SIDE, RADIUS),
+        "suite --conv direct": lambda: correct_plane(luma, direct, TILE_SIDE, RADIUS),
         "TensorFlow": lambda: [graph(tf.constant(tile)[None, ..., None]) for tile in tiles],
         "PyTorch": lambda: in_torch(plain, torch.contiguous_format),
         "PyTorch channels-last": lambda: in_torch(last, torch.channels_last),

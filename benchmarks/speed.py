@@ -29,7 +29,7 @@ from PIL import Image
 import car_ds_loader
 from car_images import compress, find_clean, read_luma
 from model_car import RADIUS, CarNet, direct_layers, fast_layers, load_net
-from run_car_images import TILE_SIDE, correct_luma, make_forward
+from run_car_images import TILE_SIDE, correct_plane, make_forward
 from train_car import make_loss_and_gradients
 
 PARTS = ("difference", "net", "training", "loader", "folder", "memory", "start")
@@ -86,7 +86,7 @@ def measure_difference(net, images):
         clean = read_luma(source.clean)
         for quality in (10, 20, 30, 40):
             jpg = compress(clean, quality)
-            ours, plain = (correct_luma(jpg, forward, TILE_SIDE, RADIUS) for forward in (fast, direct))
+            ours, plain = (correct_plane(jpg, forward, TILE_SIDE, RADIUS) for forward in (fast, direct))
             largest = max(largest, float(np.abs(ours - plain).max()))
             equal += int((np.rint(ours.clip(0, 255)) == np.rint(plain.clip(0, 255))).sum())
             pixels += jpg.size
@@ -224,13 +224,13 @@ def time_folder(folder, net):
         (folder / f"two/{number}.jpg").write_bytes((data / f"{number:03d}.jpg").read_bytes())
     start_up = script("run_car_images.py", folder, ROOT / "pretrained", "two", "r_two")
     luma, forward = texture(1632)[:1224], make_forward(net, RADIUS, "fast")
-    correct_luma(luma, forward, TILE_SIDE, RADIUS)
+    correct_plane(luma, forward, TILE_SIDE, RADIUS)
     alone = [
-        luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, TILE_SIDE, RADIUS)) for _ in range(5)
+        luma.size / 1e6 / seconds(lambda: correct_plane(luma, forward, TILE_SIDE, RADIUS)) for _ in range(5)
     ]
     spent = script("run_car_images.py", folder, ROOT / "pretrained", "photographs", "r_all") - start_up
     alone += [
-        luma.size / 1e6 / seconds(lambda: correct_luma(luma, forward, TILE_SIDE, RADIUS)) for _ in range(5)
+        luma.size / 1e6 / seconds(lambda: correct_plane(luma, forward, TILE_SIDE, RADIUS)) for _ in range(5)
     ]
     rate, net_rate = 98 * luma.size / 1e6 / spent, float(np.median(alone))
     share = f"the net alone {net_rate:.2f}: {rate / net_rate:.0%}"
@@ -276,13 +276,13 @@ def measure_memory(folder):
     forward = make_forward(net, RADIUS, "fast")
     planes = {side: texture(side) for side in (1000, 3200, 10000)}
     times = {side: [] for side in planes}
-    correct_luma(planes[1000], forward, TILE_SIDE, RADIUS)
+    correct_plane(planes[1000], forward, TILE_SIDE, RADIUS)
     for _ in range(3):
         for side, plane in planes.items():
             calls = max(1, 3200 // side) ** 2
             times[side].append(
                 seconds(
-                    lambda p=plane, c=calls: [correct_luma(p, forward, TILE_SIDE, RADIUS) for _ in range(c)]
+                    lambda p=plane, c=calls: [correct_plane(p, forward, TILE_SIDE, RADIUS) for _ in range(c)]
                 )
                 / calls
             )

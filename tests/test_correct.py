@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run
 from PIL import Image, ImageCms, ImageOps
-from reference import cmyk_profile, direct_convolution
+from reference import cmyk_profile, corrected_jpeg, direct_convolution
 
 WEIGHTS = ROOT / "pretrained/model_checkpoint.npz"
 
@@ -36,13 +36,16 @@ def coded_luma(path):
     return image if image.ndim == 2 else image[..., 0]
 
 
-def expected_from(path, decoded=None, luma=None):
-    """What correction must write: the decoded pixels plus the direct convolution's change in luma."""
-    decoded = pixels(path) if decoded is None else decoded
-    luma = coded_luma(path) if luma is None else luma
+def expected_from(path):
+    """The bytes that correction must write for a JPEG that codes luma."""
+    return np.clip(np.rint(corrected_jpeg(ROOT / "pretrained", path)), 0, 255)
+
+
+def expected_of_rgb(decoded):
+    """The same where none is coded: the direct convolution's change in luma, added to RGB pixels."""
+    luma = np.asarray(Image.fromarray(decoded).convert("L"))
     change = np.clip(direct_convolution(WEIGHTS, luma), 0, 255) - luma
-    change = change[..., None] if decoded.ndim == 3 else change
-    return np.clip(np.rint(decoded + change), 0, 255)
+    return np.clip(np.rint(decoded + change[..., None]), 0, 255)
 
 
 def assert_written(result, expected):
@@ -92,9 +95,8 @@ def folder(tmp_path_factory):
 )
 def test_every_kind_of_jpeg_is_the_direct_convolution(folder, name):
     path = folder / "data" / name
-    luma = coded_luma(path) if "rgb" not in name else np.asarray(Image.open(path).convert("L"))
     result = pixels(folder / "results" / f"{path.stem}_car.png")
-    assert_written(result, expected_from(path, luma=luma))
+    assert_written(result, expected_of_rgb(pixels(path)) if "rgb" in name else expected_from(path))
     if min(result.shape[:2]) > 1:
         assert (result != pixels(path)).mean() > 0.2  # and it is a correction
 
@@ -107,11 +109,8 @@ def test_first_picture_of_several(folder):
 
 def test_cmyk_becomes_rgb(folder):
     path = folder / "data/cmyk.jpg"
-    rgb = Image.open(path).convert("RGB")
-    assert_written(
-        pixels(folder / "results/cmyk_car.png"),
-        expected_from(path, np.asarray(rgb), np.asarray(rgb.convert("L"))),
-    )
+    rgb = np.asarray(Image.open(path).convert("RGB"))
+    assert_written(pixels(folder / "results/cmyk_car.png"), expected_of_rgb(rgb))
 
 
 def test_turned_upright_with_exif_and_profile_kept(folder):
@@ -158,14 +157,26 @@ def test_strength_0_is_the_jpg_and_half_is_half(folder):
         )
     run("run_car_images.py", folder, "pretrained", "data", "half", "--strength", 0.5)
     luma = pixels(folder / "data/grey.jpeg")
-    half = luma + 0.5 * (np.clip(direct_convolution(WEIGHTS, luma), 0, 255) - luma)
+    half = luma + 0.5 * (corrected_jpeg(ROOT / "pretrained", folder / "data/grey.jpeg") - luma)
     assert_written(pixels(folder / "half/grey_car.bmp"), np.rint(half))
+
+
+def test_luma_only_and_ignore_header(folder):
+    """The direct convolution by the log's own weights, added to R, G and B alike, and nothing else."""
+    options = ("--luma-only", "--ignore-header", "--format", "png")
+    run("run_car_images.py", folder, "pretrained", "data", "bare", *options)
+    for name in ("odd.jpg", "full.JPG"):
+        path = folder / "data" / name
+        luma = coded_luma(path)
+        change = np.clip(direct_convolution(WEIGHTS, luma), 0, 255) - luma
+        expected = np.clip(np.rint(pixels(path) + change[..., None]), 0, 255)
+        assert_written(pixels(folder / "bare" / f"{path.stem}_car.png"), expected)
 
 
 def test_no_seam_for_any_tile_size():
     """The float result before rounding: 0.01 grey level from the direct convolution of the whole image."""
     from model_car import RADIUS, load_net
-    from run_car_images import correct_luma, make_forward
+    from run_car_images import correct_plane, make_forward
 
     net = load_net(ROOT / "pretrained")
     fast, plain = make_forward(net, RADIUS, "fast"), make_forward(net, RADIUS, "direct")
@@ -181,7 +192,7 @@ def test_no_seam_for_any_tile_size():
             (plain, 32),
             (plain, 500),
         ):
-            off = np.abs(correct_luma(luma, forward, side, RADIUS) - expected).max()
+            off = np.abs(correct_plane(luma, forward, side, RADIUS) - expected).max()
             assert off < 0.01, (size, side, off)
 
 

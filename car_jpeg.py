@@ -1,0 +1,96 @@
+"""What a JPEG's header tells about the pixels that it once had: how coarse it is, and what it allows.
+
+A JPEG codes each 8x8 block by its discrete cosine transform, every coefficient rounded to a
+multiple of a step (ITU T.81, Annex A.3). The table of steps, the quantisation table, is in the
+header; what was there before lies within half a step of what the file decodes to.
+"""
+
+import numpy as np
+
+SIDE = 8  # of a block, in pixels
+BAND = 256  # rows taken at a time, so that memory does not grow with the picture
+# How far a coefficient may be moved, in steps. What was lost is rarely half a step: most coefficients
+# are small, and end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
+SHARE = 0.3
+# The luma's table at quality 50 in Annex K of T.81, which nearly every encoder multiplies by a factor.
+STANDARD_STEPS = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+
+
+def coded_as_ycbcr(image):
+    """Whether an opened JPEG (PIL) codes luma, alone or with Cb and Cr (not CMYK, not RGB)."""
+    luma, *chroma = image.layer  # (id, horizontal and vertical sampling, number of the table) of each
+    if image.mode == "RGB":
+        names = bytes(component[0] for component in image.layer)
+        if image.info.get("adobe_transform") == 0 or names == b"RGB":
+            return False
+    elif image.mode != "L":
+        return False
+    return all(component[1] <= luma[1] and component[2] <= luma[2] for component in chroma)
+
+
+def steps_of(image, component):
+    """The quantisation table of an opened JPEG's component (0 luma, 1 Cb, 2 Cr), float32 [8, 8].
+
+    A row holds the steps of one vertical frequency. None where the file states no such table.
+    """
+    table = image.quantization.get(image.layer[component][3])
+    return None if table is None else np.array(table, np.float32).reshape(SIDE, SIDE)
+
+
+def coarseness(steps):
+    """By what factor a table [8, 8] is the standard one: 5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95."""
+    factors = steps / STANDARD_STEPS
+    told = steps < 255  # where a byte ends, the factor may have been larger
+    return float(np.median(factors[told]) if told.any() else factors.max())
+
+
+def coarseness_of_quality(quality):
+    """The factor that libjpeg (jpeg_quality_scaling) takes for a quality of 1..100."""
+    return 50 / quality if quality < 50 else max(2 - quality / 50, 1 / 100)
+
+
+def _cosines():
+    """The transform of a block's 64 pixels, row by row, as one orthonormal matrix (T.81, A.3.3)."""
+    frequency, pixel = np.mgrid[:SIDE, :SIDE]
+    one_axis = np.cos((2 * pixel + 1) * frequency * np.pi / (2 * SIDE)) / 2
+    one_axis[0] /= np.sqrt(2)
+    return np.kron(one_axis, one_axis).astype(np.float32)
+
+
+COSINES = _cosines()
+
+
+def keep_to_steps(change, samples, steps):
+    """Limit a change to what the file allows: each coefficient to +- SHARE of its step [8, 8], in place.
+
+    change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
+    Blocks that touch 0 or 255 are left alone, as the decoder may have clipped them and so moved their
+    coefficients, and so are partial blocks at the right and lower edge: the file codes more of them.
+    """
+    height, width = (length // SIDE * SIDE for length in samples.shape)
+    limits = SHARE * steps.reshape(-1)
+    for top in range(0, height, BAND):
+        rows = slice(top, min(top + BAND, height))
+        blocks, decoded = (_blocks(plane[rows, :width]) for plane in (change, samples))
+        kept = np.clip(blocks @ COSINES.T, -limits, limits) @ COSINES
+        clipped = (decoded.min(axis=1) == 0) | (decoded.max(axis=1) == 255)
+        kept[clipped] = blocks[clipped]
+        kept = kept.reshape(-1, width // SIDE, SIDE, SIDE).swapaxes(1, 2)
+        change[rows, :width] = kept.reshape(-1, width)
+
+
+def _blocks(plane):
+    """The 8x8 blocks of [H, W], whose sides are multiples of 8: [N, 64]."""
+    rows, columns = plane.shape[0] // SIDE, plane.shape[1] // SIDE
+    return plane.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE * SIDE)

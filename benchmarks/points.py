@@ -1,11 +1,11 @@
-"""Search the points of car_conv.py: for which six pairs +-p does Toom-Cook round least?
+"""Search the points of car_conv.py: the six pairs +-p for which Toom-Cook rounds least.
 
     python benchmarks/points.py
 
 Tries every choice of six from the fractions with numerator and denominator up to 5, between
 1/3 and 3, on one random layer like the net's second (64 maps in, kernel 7), float32 against
-float64, and prints the best and what the usual points give. Error: largest of all outputs, in
-deviations of the outputs.
+float64, and prints the best and what the usual points give. Error: root of the mean square, in
+deviations of the outputs (the largest one is of the same order but depends on chance).
 """
 
 import argparse
@@ -36,7 +36,7 @@ def layer(seed):
 
 
 def error(pairs, inputs, kernel, truth):
-    """Largest error of the outputs in float32 by these pairs, in deviations of the outputs."""
+    """Root mean square error of the outputs in float32 by these pairs, in deviations of the outputs."""
     try:
         a, g, b = (m.astype(np.float32) for m in toom_cook(OUTPUTS, TAPS, tuple(map(float, pairs))))
     except np.linalg.LinAlgError:
@@ -44,7 +44,7 @@ def error(pairs, inputs, kernel, truth):
     values = np.tensordot(b, inputs.astype(np.float32), 1)
     kernels = np.tensordot(g, kernel.astype(np.float32), 1)
     products = np.matmul(kernels.swapaxes(1, 2), values)
-    return np.abs(np.tensordot(a, products, 1) - truth).max() / truth.std()
+    return np.sqrt(np.square(np.tensordot(a, products, 1) - truth).mean()) / truth.std()
 
 
 def main():
@@ -63,7 +63,11 @@ def main():
     best = sorted(errors, key=errors.get)[:SHOWN]
     chosen = tuple(Fraction(pair).limit_denominator(5) for pair in PAIRS)
     print(f"of {len(errors)} choices; error on the layer searched with, and on another")
-    for name, pairs in [*((f"{n}.", p) for n, p in enumerate(best, 1)), ("car_conv", chosen), ("usual", USUAL)]:
+    for name, pairs in [
+        *((f"{n}.", p) for n, p in enumerate(best, 1)),
+        ("car_conv", chosen),
+        ("usual", USUAL),
+    ]:
         rank = sorted(errors.values()).index(errors[pairs]) + 1
         print(
             f"{name:9} {errors[pairs]:.1e} {error(pairs, *second):.1e}  rank {rank:5d}  {', '.join(map(str, pairs))}"

@@ -63,15 +63,11 @@ def main():
     best = sorted(errors, key=errors.get)[:SHOWN]
     chosen = tuple(Fraction(pair).limit_denominator(5) for pair in PAIRS)
     print(f"of {len(errors)} choices; error on the layer searched with, and on another")
-    for name, pairs in [
-        *((f"{n}.", p) for n, p in enumerate(best, 1)),
-        ("car_conv", chosen),
-        ("usual", USUAL),
-    ]:
-        rank = sorted(errors.values()).index(errors[pairs]) + 1
-        print(
-            f"{name:9} {errors[pairs]:.1e} {error(pairs, *second):.1e}  rank {rank:5d}  {', '.join(map(str, pairs))}"
-        )
+    ranks = {pairs: rank for rank, pairs in enumerate(sorted(errors, key=errors.get), start=1)}
+    shown = [("best", pairs) for pairs in best] + [("car_conv", chosen), ("usual", USUAL)]
+    for name, pairs in shown:
+        both = f"{errors[pairs]:.1e} {error(pairs, *second):.1e}"
+        print(f"{name:9} {both}  rank {ranks[pairs]:5d}  {', '.join(map(str, pairs))}")
     return 0
 
 

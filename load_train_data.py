@@ -20,6 +20,7 @@ import car_shell
 import numpy as np
 import tensorflow as tf
 from car_shell import Progress, UserError, some_of
+from PIL import Image
 
 from car_ds_loader import RECORDS_PER_FILE, record_builder
 from car_images import BadImage, compress, find_clean, find_pairs, read_luma, read_pair
@@ -51,6 +52,13 @@ def arguments(manual, argv):
         metavar="Q",
         help="make the JPGs from the images, at these qualities (1..100)",
     )
+    parser.add_argument(
+        "--shrink",
+        type=car_shell.positive,
+        default=1,
+        metavar="N",
+        help="with --quality: take the images at 1/N of their size, which cleans those that were JPGs once (1)",
+    )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
     parser.add_argument(
         "--group-by",
@@ -73,6 +81,8 @@ def arguments(manual, argv):
             parser.error(f"there is no folder {folder}")
     if any(not 1 <= quality <= 100 for quality in args.quality or []):
         parser.error("argument --quality: a JPEG quality is 1..100")
+    if args.shrink > 1 and not args.quality:
+        parser.error("argument --shrink: only with --quality; a pair keeps its size")
     try:
         group_of("", args.group_by)
     except Exception as error:  # re.error, renamed in Python 3.13
@@ -105,11 +115,11 @@ def choose_set(sources, which, args):
     return sets, sorted(chosen, key=lambda source: rank[source.name])
 
 
-def read_planes(source, qualities):
+def read_planes(source, qualities, shrink):
     """Read a source. Returns [(jpg, bmp)], uint8 [H, W] luma each: one pair, or one a quality."""
     if source.jpg is not None:
         return [read_pair(source)]
-    clean = read_luma(source.clean)
+    clean = np.asarray(Image.fromarray(read_luma(source.clean)).reduce(shrink))
     return [(compress(clean, quality), clean) for quality in qualities]
 
 
@@ -180,7 +190,7 @@ def main(which="train", manual=__doc__, argv=None):
     with Progress(len(chosen), "images") as progress:
         for source in chosen:
             try:
-                planes = read_planes(source, args.quality)
+                planes = read_planes(source, args.quality, args.shrink)
             except BadImage as reason:
                 bad.append(str(reason))
                 progress.say(f"left out: {bad[-1]}")
@@ -209,6 +219,7 @@ def main(which="train", manual=__doc__, argv=None):
             "all": args.all,
             "folders": [str(folder.resolve()) for folder in args.folders],
             "quality": args.quality,
+            "shrink": args.shrink,
             "patch_size": args.patch_size,
             "files": writer.counts,
             "mse": writer.mse,

@@ -106,6 +106,15 @@ def test_qualities_are_made_in_memory_from_clean_images(tmp_path):
     np.testing.assert_array_equal(bmp, np.concatenate([expected[key][1] for key in order]))
 
 
+def test_shrink_takes_the_clean_image_at_half_its_size(tmp_path):
+    save_pair(tmp_path / "data", "colour", (70, 65), 1, mode="RGB")
+    run("load_train_data.py", tmp_path, "data", "train", "--all", "--quality", 30, "--shrink", 2)
+    _, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
+    luma = grey(tmp_path / "data/colour.bmp")[:64, :64].astype(float)
+    mean = luma.reshape(32, 2, 32, 2).mean(axis=(1, 3))
+    assert bmp.shape == (1, 32, 32) and np.abs(bmp[0] - mean).max() <= 0.5
+
+
 def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
     data = tmp_path / "data"
     for number in range(4):
@@ -169,6 +178,7 @@ def test_an_older_set_survives_a_run_that_fails(tmp_path):
         (["nowhere", "train"], "there is no folder"),
         (["data", "train", "--quality", "101"], "1..100"),
         (["data", "train", "--group-by", "("], "--group-by"),
+        (["data", "train", "--shrink", "2"], "--shrink"),
         (["data", "train", "--patch-size", "0"], "--patch-size"),
         (["data"], "usage"),
     ],

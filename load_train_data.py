@@ -57,7 +57,7 @@ def arguments(manual, argv):
         type=car_shell.positive,
         default=1,
         metavar="N",
-        help="with --quality: take the images at 1/N of their size, which cleans those that were JPGs once (1)",
+        help="with --quality: the images at 1/N of their size, which cleans those that were JPGs once (1)",
     )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
     parser.add_argument(

@@ -1,31 +1,47 @@
 """The fast form of the 7x7 layer: fewer multiplications by Toom-Cook, one-dimensional, along the width.
 
-A row of 8 outputs of a 7-tap filter is a part of the product of two polynomials. A product of
-degree 13 is known by its values at 14 points, so 14 multiplications do the work of 8 * 7 = 56:
+A row of m outputs of a 7-tap filter is a part of the product of two polynomials. A product of
+degree n - 1 is known by its values at n = m + 6 points, so that n multiplications do the work of
+7 m: 16 that of 70 where m is 10, or 14 that of 56 where m is 8.
 
-    outputs = A [ (G kernel) * (B inputs) ]     B 14x14, G 14x7, A 8x14, * point by point
+    outputs = A [ (G kernel) * (B inputs) ]     B n x n, G n x 7, A m x n, * point by point
 
 (Toom 1963, Cook 1966; as minimal filtering: Winograd 1980; for neural nets: Lavin and Gray,
 arXiv 1509.09308). Here * is no product of numbers but a 7x1 convolution from 64 to 32 maps, one
-for each point, and A and B are small sums of strided slices, which only pay when XLA fuses them.
+for each point: together a grouped convolution, which oneDNN computes near the processor's speed.
 
-The points decide about the rounding error. They come in pairs +-p, which share half of the
-sums, with 0 and infinity; these six pairs are the best of 5,005 choices of simple fractions, and
-their inverses are among them: in float32 the error is 0.9e-5 of the outputs' deviation, against
-1.7e-5 for the usual 1/4, 1/2, 3/4, 1, 3/2, 2 (benchmarks/points.py). Rows of B are scaled by
-powers of two (exact) to a size of about 1, those of G inversely.
+A and B pay only if each is a single pass over memory. XLA compiles a sum of slices times constants
+into such a pass, the points being an axis of the result, if no reshape follows that merges axes:
+then its loops divide for each index, ten times slower. Hence the reshapes outside of what is compiled.
+
+The points decide about the rounding error. They come in pairs +-p, with 0 and infinity; those below
+are the best of all choices of simple fractions, and their inverses are among them: in float32 the
+error is 0.9e-5 of the outputs' deviation where m is 8, 2.1e-5 where it is 10 (benchmarks/points.py),
+and far too large where it is 12. Rows of B are scaled by powers of two (exact) to a size of about 1,
+those of G inversely.
 """
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
 
+from car_types import Doubles, Floats
+
 TAPS = 7
-OUTPUTS = 8  # computed together: a block
-PAIRS = (1 / 3, 3 / 5, 4 / 5, 5 / 4, 5 / 3, 3)
+# Outputs computed together, a block: the pairs of points.
+PAIRS: dict[int, tuple[float, ...]] = {
+    8: (1 / 3, 3 / 5, 4 / 5, 5 / 4, 5 / 3, 3),
+    10: (1 / 4, 1 / 2, 4 / 5, 1, 5 / 4, 2, 4),
+}
+
+compiled = tf.function(jit_compile=True)
+WithGradient = tuple[tf.Tensor, Callable[..., Any]]  # what tf.custom_gradient takes
 
 
-def toom_cook(outputs, taps, pairs):
+def toom_cook(outputs: int, taps: int, pairs: Sequence[float]) -> tuple[Doubles, Doubles, Doubles]:
     """The matrices (A [outputs, n], G [n, taps], B [n, n]), float64, n = outputs + taps - 1 points.
 
     The points are 0, the pairs +-p, infinity, in this order. For x of n inputs and g of `taps`
@@ -33,7 +49,8 @@ def toom_cook(outputs, taps, pairs):
     """
     finite = [0.0, *(sign * point for point in pairs for sign in (1, -1))]
 
-    def values(count):  # of the monomials at the points; at infinity the leading coefficient counts
+    # Of the monomials at the points; at infinity the leading coefficient counts.
+    def values(count: int) -> Doubles:
         return np.array(
             [[point**power for power in range(count)] for point in finite] + [[0] * (count - 1) + [1]]
         )
@@ -43,98 +60,148 @@ def toom_cook(outputs, taps, pairs):
     return values(outputs).T, values(taps) * scale[:, np.newaxis], interpolate.T / scale[:, np.newaxis]
 
 
-A, G, B = (matrix.astype(np.float32) for matrix in toom_cook(OUTPUTS, TAPS, PAIRS))
-POINTS = len(B)
+class Form(NamedTuple):
+    """The matrices of one number of outputs, float32."""
+
+    a: Floats
+    g: Floats
+    b: Floats
+
+    @property
+    def outputs(self) -> int:
+        """How many are computed together."""
+        return len(self.a)
+
+    @property
+    def points(self) -> int:
+        """Multiplications for that many outputs, and inputs that they depend on."""
+        return len(self.b)
 
 
-def _weighted(maps, weights):
-    """Sum of maps times weights, without those whose weight is 0 but for rounding."""
-    terms = [plane * weight for plane, weight in zip(maps, weights, strict=True) if abs(weight) > 1e-7]
-    return tf.add_n(terms)
+FORMS = {  # by points
+    outputs + TAPS - 1: Form(*(matrix.astype(np.float32) for matrix in toom_cook(outputs, TAPS, pairs)))
+    for outputs, pairs in PAIRS.items()
+}
+
+
+def blocks_of(columns: int, form: Form) -> int:
+    """How many blocks cover a row of outputs."""
+    return -(-columns // form.outputs)
+
+
+def toom_cook_relu(maps: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """A VALID convolution with bias and ReLU; all shapes must be known when traced.
+
+    maps: float32 [N, H, W, C]; kernel: [7, 7, C, K]; bias: [K]. Returns [N, H - 6, W - 6, K].
+    """
+    count, height, width, depth = maps.shape
+    lines, columns, outputs = height - TAPS + 1, width - TAPS + 1, kernel.shape[-1]
+    form = min(FORMS.values(), key=lambda form: blocks_of(columns, form) * form.points)  # the fewest products
+    blocks = blocks_of(columns, form)
+    maps = tf.pad(maps, [[0, 0], [0, 0], [0, blocks * form.outputs - columns], [0, 0]])
+    values = tf.reshape(to_points(maps, form.points), [count, height, blocks, form.points * depth])
+    kernels = tf.einsum("pj,yjck->ycpk", form.g, kernel)
+    kernels = tf.reshape(kernels, [TAPS, 1, depth, form.points * outputs])
+    products = tf.nn.conv2d(values, kernels, 1, "VALID")  # as many groups as points, by the depths
+    products = tf.reshape(products, [count, lines, blocks, form.points, outputs])
+    result = from_points_relu(products, bias)
+    return tf.reshape(result, [count, lines, blocks * form.outputs, outputs])[:, :, :columns]
+
+
+def weighted(maps: tf.Tensor, matrix: Floats) -> tf.Tensor:
+    """A matrix [n, m] on the last axis but one: float32 [..., m, C] to [..., n, C]."""
+    columns = matrix.T[..., np.newaxis]
+    return tf.add_n([maps[..., j, tf.newaxis, :] * column for j, column in enumerate(columns)])
+
+
+# The gradients are written out: one that TensorFlow derives of a compiled function has all inputs as
+# constants, and is compiled anew at every step. What is compiled knows no weights: all nets share it.
+
+
+def to_points(maps: tf.Tensor, points: int) -> tf.Tensor:
+    """B: maps float32 [N, H, blocks * m + 6, C] to their values at n points, [N, H, blocks, n, C]."""
+
+    @tf.custom_gradient
+    def with_gradient(maps: tf.Tensor) -> WithGradient:
+        return _to_points(maps, points), _to_points_transposed
+
+    return with_gradient(maps)
+
+
+@compiled
+def _to_points(maps: tf.Tensor, points: int) -> tf.Tensor:
+    form = FORMS[points]
+    last, columns = maps.shape[2] - points, form.b.T[..., np.newaxis]
+    inputs = [maps[:, :, j : last + j + 1 : form.outputs, tf.newaxis] for j in range(points)]
+    return tf.add_n([plane * column for plane, column in zip(inputs, columns, strict=True)])
+
+
+def _to_points_transposed(gradient: tf.Tensor) -> tf.Tensor:
+    count, height, blocks, points, depth = gradient.shape
+    outputs = FORMS[points].outputs
+    maps = _add_shared(_of_inputs(gradient))  # two passes: XLA compiles both as one, but badly
+    maps = tf.reshape(maps, [count, height, (blocks + 1) * outputs, depth])
+    return maps[:, :, : blocks * outputs + TAPS - 1]
+
+
+@compiled
+def _of_inputs(gradient: tf.Tensor) -> tf.Tensor:
+    """Gradients of a block's own m inputs and of the next block's, [N, H, blocks, 2 m, C]."""
+    form = FORMS[gradient.shape[3]]
+    return weighted(gradient, np.pad(form.b.T, [[0, 2 * form.outputs - form.points], [0, 0]]))
+
+
+@compiled
+def _add_shared(gradient: tf.Tensor) -> tf.Tensor:
+    """Of these, as a block's last six inputs are the next one's first: [N, H, blocks + 1, m, C]."""
+    own, shared = tf.split(gradient, 2, axis=3)
+    behind, before = ([[0, 0], [0, 0], ends, [0, 0], [0, 0]] for ends in ([0, 1], [1, 0]))
+    return tf.pad(own, behind) + tf.pad(shared, before)
 
 
 @tf.custom_gradient
-def to_points(maps):
-    """B: maps float32 [N, H, W, C], the input of a VALID convolution, to their values at the points.
-
-    Returns 14 tensors [N, H, blocks, C]; the last block is filled up with zeros. The gradient is
-    written out, because XLA is slow at the one that it would derive: a padded copy for each slice.
-    """
-    width = maps.shape[2]
-    return _to_points(maps), lambda *gradients: _to_points_transposed(gradients, width)
+def from_points_relu(products: tf.Tensor, bias: tf.Tensor) -> WithGradient:
+    """A, bias and ReLU: products float32 [N, H, blocks, n, K] to outputs [N, H, blocks, m, K]."""
+    outputs = _from_points_relu(products, bias)
+    return outputs, lambda gradient: _from_points_relu_transposed(gradient, outputs)
 
 
-def _to_points(maps):
-    blocks = -(-(maps.shape[2] - TAPS + 1) // OUTPUTS)
-    width = blocks * OUTPUTS + TAPS - 1
-    maps = tf.pad(maps, [[0, 0], [0, 0], [0, width - maps.shape[2]], [0, 0]])
-    inputs = [maps[:, :, j : width - POINTS + j + 1 : OUTPUTS] for j in range(POINTS)]
-    values = [_weighted(inputs, B[0])]
-    for plus in range(1, POINTS - 1, 2):  # p and -p differ in the sign of the odd inputs alone
-        even = _weighted(inputs, (B[plus] + B[plus + 1]) / 2)
-        odd = _weighted(inputs, (B[plus] - B[plus + 1]) / 2)
-        values += [even + odd, even - odd]
-    return (*values, _weighted(inputs, B[-1]))
+@compiled
+def _from_points_relu(products: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    return tf.nn.relu(weighted(products, FORMS[products.shape[3]].a) + bias)
 
 
-def _to_points_transposed(gradients, width):
-    first, last, sums, differences = _pairs(gradients)
-    planes = []
-    for column in range(POINTS):  # the gradient of each block's column-th input
-        # The rows of +p and -p differ in sign at every second column. Which ones, column 0 tells
-        # only where it is not empty: with 0 among the points it is, and the others are shifted by one.
-        paired = differences if column % 2 == (B[1, 0] == 0) else sums
-        weights = B[:, column]
-        planes.append(_weighted([first, *paired, last], [weights[0], *weights[1:-1:2], weights[-1]]))
-    # The last six inputs of a block are the first six of the next one.
-    own = tf.pad(tf.stack(planes[:OUTPUTS], axis=3), [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]])
-    shared = tf.stack(planes[OUTPUTS:], axis=3)
-    shared = tf.pad(shared, [[0, 0], [0, 0], [1, 0], [0, 2 * OUTPUTS - POINTS], [0, 0]])
-    count, height, blocks, _, maps = own.shape
-    return tf.reshape(own + shared, [count, height, blocks * OUTPUTS, maps])[:, :, :width]
+@compiled
+def _from_points_relu_transposed(gradient: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    gradient = tf.where(outputs > 0, gradient, 0.0)
+    form = FORMS[outputs.shape[3] + TAPS - 1]
+    return weighted(gradient, form.a.T), tf.reduce_sum(gradient, axis=[0, 1, 2, 3])
 
 
-def _pairs(tensors):
-    """Of 14 tensors the first, the last, and sums and differences of the pairs between."""
-    pairs = list(zip(tensors[1:-1:2], tensors[2:-1:2], strict=True))
-    return tensors[0], tensors[-1], [p + m for p, m in pairs], [p - m for p, m in pairs]
-
-
-def kernels_at_points(kernel):
-    """G: a kernel [7, 7, C, K] to 14 kernels [7, 1, C, K]."""
-    return [
-        values[:, tf.newaxis] for values in tf.unstack(tf.einsum("pj,yjck->pyck", tf.constant(G), kernel))
-    ]
-
-
-def multiply(values, kernels):
-    """The products at the points: 7x1 convolutions along the height, VALID.
-
-    values: 14 tensors [N, H, blocks, C]; kernels: 14 of [7, 1, C, K]. Returns 14 of [N, H - 6, blocks, K].
-    """
-    return [tf.nn.conv2d(value, kernel, 1, "VALID") for value, kernel in zip(values, kernels, strict=True)]
-
-
-def from_points(products):
-    """A: 14 tensors [N, H, blocks, K] to the outputs, float32 [N, H, blocks * 8, K]."""
-    first, last, sums, differences = _pairs(products)
-    rows = []
-    for row, weights in enumerate(A):
-        paired = differences if row % 2 else sums
-        rows.append(_weighted([first, *paired, last], [weights[0], *weights[1:-1:2], weights[-1]]))
-    outputs = tf.stack(rows, axis=3)
-    count, height, blocks, _, maps = outputs.shape
-    return tf.reshape(outputs, [count, height, blocks * OUTPUTS, maps])
-
-
-def columns_of(kernel):
+def columns_of(kernel: tf.Tensor) -> tf.Tensor:
     """A kernel [side, side, C, 1] as a 1x1 one with a map for each of its pixels, [1, 1, C, side * side]."""
     side, _, maps, _ = kernel.shape
     return tf.reshape(tf.transpose(kernel[..., 0], [2, 0, 1]), [1, 1, maps, side * side])
 
 
-def sum_columns(columns, side):
+def sum_columns(columns: tf.Tensor, side: int) -> tf.Tensor:
     """The rest of a VALID convolution to one map: shifted sums of [N, H, W, side * side] to [N, h, w, 1]."""
+
+    @tf.custom_gradient
+    def with_gradient(columns: tf.Tensor) -> WithGradient:
+        return _sum_columns(columns, side), lambda gradient: _sum_columns_transposed(gradient, side)
+
+    return with_gradient(columns)[..., tf.newaxis]
+
+
+@compiled
+def _sum_columns(columns: tf.Tensor, side: int) -> tf.Tensor:
     height, width = columns.shape[1] - side + 1, columns.shape[2] - side + 1
-    shifts = [(y, x) for y in range(side) for x in range(side)]
-    return tf.add_n([columns[:, y : y + height, x : x + width, side * y + x, tf.newaxis] for y, x in shifts])
+    shifts = np.ndindex(side, side)
+    return tf.add_n([columns[:, y : y + height, x : x + width, k] for k, (y, x) in enumerate(shifts)])
+
+
+@compiled
+def _sum_columns_transposed(gradient: tf.Tensor, side: int) -> tf.Tensor:
+    ends = [[[0, 0], [y, side - 1 - y], [x, side - 1 - x]] for y, x in np.ndindex(side, side)]
+    return tf.stack([tf.pad(gradient, sizes) for sizes in ends], axis=3)

@@ -1,15 +1,18 @@
-"""Search the points of car_conv.py: the six pairs +-p for which Toom-Cook rounds least.
+"""Search the points of car_conv.py: the pairs +-p for which Toom-Cook rounds least.
 
-    python benchmarks/points.py
+    python benchmarks/points.py 8
+    python benchmarks/points.py 10
 
-Tries every choice of six from the fractions with numerator and denominator up to 5, between
-1/3 and 3, on one random layer like the net's second (64 maps in, kernel 7), float32 against
-float64, and prints the best and what the usual points give. Error: root of the mean square, in
-deviations of the outputs (the largest one is of the same order but depends on chance).
+Tries every choice of pairs for that many outputs from the fractions with numerator and
+denominator up to 5, between 1/4 and 4, on one random layer like the net's second (64 maps in,
+kernel 7), float32 against float64, and prints the best and what the usual points give. Error:
+root of the mean square, in deviations of the outputs (the largest one is of the same order but
+depends on chance).
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -19,52 +22,57 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from car_shell import Progress, run
 
-from car_conv import OUTPUTS, PAIRS, TAPS, toom_cook
+from car_conv import PAIRS, TAPS, toom_cook
+from car_types import Doubles
 
 MAPS_IN, MAPS_OUT, BLOCKS = 64, 8, 256
-USUAL = tuple(map(Fraction, ("1/4", "1/2", "3/4", "1", "3/2", "2")))
+USUAL = {8: "1/4 1/2 3/4 1 3/2 2", 10: "1/4 1/2 3/4 1 4/3 2 4"}
 SHOWN = 10
 
 
-def layer(seed):
-    """Inputs as after a ReLU [14, maps in, blocks], a kernel [7, maps in, maps out], and the true outputs."""
+def layer(outputs: int, seed: int) -> tuple[Doubles, Doubles, Doubles]:
+    """Inputs as after a ReLU [n, maps in, blocks], a kernel [7, maps in, maps out], and the true outputs."""
     rng = np.random.default_rng(seed)
-    inputs = np.maximum(rng.standard_normal((OUTPUTS + TAPS - 1, MAPS_IN, BLOCKS)), 0)
+    inputs = np.maximum(rng.standard_normal((outputs + TAPS - 1, MAPS_IN, BLOCKS)), 0)
     kernel = rng.standard_normal((TAPS, MAPS_IN, MAPS_OUT))
-    windows = np.stack([inputs[row : row + TAPS] for row in range(OUTPUTS)])
+    windows = np.stack([inputs[row : row + TAPS] for row in range(outputs)])
     return inputs, kernel, np.einsum("rjcn,jck->rkn", windows, kernel)
 
 
-def error(pairs, inputs, kernel, truth):
+def error(pairs: Sequence[Fraction], inputs: Doubles, kernel: Doubles, truth: Doubles) -> float:
     """Root mean square error of the outputs in float32 by these pairs, in deviations of the outputs."""
     try:
-        a, g, b = (m.astype(np.float32) for m in toom_cook(OUTPUTS, TAPS, tuple(map(float, pairs))))
+        matrices = toom_cook(len(inputs) - TAPS + 1, TAPS, tuple(map(float, pairs)))
     except np.linalg.LinAlgError:
         return np.inf
+    a, g, b = (matrix.astype(np.float32) for matrix in matrices)
     values = np.tensordot(b, inputs.astype(np.float32), 1)
     kernels = np.tensordot(g, kernel.astype(np.float32), 1)
     products = np.matmul(kernels.swapaxes(1, 2), values)
-    return np.sqrt(np.square(np.tensordot(a, products, 1) - truth).mean()) / truth.std()
+    return float(np.sqrt(np.square(np.tensordot(a, products, 1) - truth).mean()) / truth.std())
 
 
-def main():
+def main() -> int:
     """Print the table."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    fractions = sorted({Fraction(p, q) for p in range(1, 6) for q in range(1, 6) if q <= 3 * p <= 9 * q})
-    choices = [*combinations(fractions, 6), USUAL]
-    first, second = layer(1), layer(2)
+    )
+    parser.add_argument("outputs", type=int, choices=PAIRS, help="computed together")
+    outputs = parser.parse_args().outputs
+    fractions = sorted({Fraction(p, q) for p in range(1, 6) for q in range(1, 6) if q <= 4 * p <= 16 * q})
+    usual = tuple(map(Fraction, USUAL[outputs].split()))
+    chosen = tuple(Fraction(pair).limit_denominator(5) for pair in PAIRS[outputs])
+    choices = [*combinations(fractions, len(chosen)), usual]
+    first, second = layer(outputs, 1), layer(outputs, 2)
     errors = {}
     with Progress(len(choices), "choices") as progress:
         for pairs in choices:
             errors[pairs] = error(pairs, *first)
             progress.step()
-    best = sorted(errors, key=errors.get)[:SHOWN]
-    chosen = tuple(Fraction(pair).limit_denominator(5) for pair in PAIRS)
+    order = sorted(errors, key=lambda pairs: errors[pairs])
     print(f"of {len(errors)} choices; error on the layer searched with, and on another")
-    ranks = {pairs: rank for rank, pairs in enumerate(sorted(errors, key=errors.get), start=1)}
-    shown = [("best", pairs) for pairs in best] + [("car_conv", chosen), ("usual", USUAL)]
+    ranks = {pairs: rank for rank, pairs in enumerate(order, start=1)}
+    shown = [("best", pairs) for pairs in order[:SHOWN]] + [("car_conv", chosen), ("usual", usual)]
     for name, pairs in shown:
         both = f"{errors[pairs]:.1e} {error(pairs, *second):.1e}"
         print(f"{name:9} {both}  rank {ranks[pairs]:5d}  {', '.join(map(str, pairs))}")

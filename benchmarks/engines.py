@@ -2,19 +2,25 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
 
-from model_car import LAYERS, RADIUS
+from car_types import Floats, Pixels
+from model_car import LAYERS, RADIUS, CarNet
 from run_car_images import TILE_SIDE, correct_plane, make_forward
+
+if TYPE_CHECKING:
+    import torch
 
 THREADS = os.cpu_count()
 
 
-def torch_net(net):
+def torch_net(net: CarNet) -> "torch.nn.Sequential":
     """The same net in PyTorch, without padding."""
     import torch
 
@@ -29,7 +35,31 @@ def torch_net(net):
     return torch.nn.Sequential(*layers[:-1])
 
 
-def onnx_file(net, path):
+def torch_step(channels_last: bool, jpg: Floats, bmp: Floats, border: int) -> Callable[[], float]:
+    """The training step on a batch, float32 [N, side, side, 1] each, in one of PyTorch's two layouts."""
+    import torch
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model, inside = torch_net(CarNet(residual=True)), slice(border, -border or None)
+    for layer in model:
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.padding = (layer.kernel_size[0] // 2,) * 2
+    model = model.to(memory_format=layout)
+    adam = torch.optim.Adam(model.parameters(), 1e-4)
+    x, y = (torch.from_numpy(a.transpose(0, 3, 1, 2)).contiguous(memory_format=layout) for a in (jpg, bmp))
+
+    def step() -> float:
+        adam.zero_grad()
+        error = x + 255 * model(x / 255) - y
+        loss = torch.mean(error[:, :, inside, inside] ** 2)
+        loss.backward()
+        adam.step()
+        return float(loss.detach())
+
+    return step
+
+
+def onnx_file(net: CarNet, path: Path) -> None:
     """Write the same net, without padding, as ONNX with free height and width."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -52,7 +82,7 @@ def onnx_file(net, path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def engines_for(net, luma):
+def engines_for(net: CarNet, luma: Pixels) -> dict[str, Callable[[], Any]]:
     """{engine: function} that each take a luma plane through the net, whole, with mirrored edges.
 
     The others see the padded plane at one go, up to 2048 rows and columns at a time (their memory).
@@ -61,13 +91,14 @@ def engines_for(net, luma):
     import openvino
     import torch
 
-    plane = np.pad(luma, RADIUS, mode="symmetric").astype(np.float32) / 255
+    plane = np.pad(luma, RADIUS, mode="symmetric").astype(np.float32)
     step = 2048
     tiles = [
         np.ascontiguousarray(plane[top : top + step + 2 * RADIUS, left : left + step + 2 * RADIUS])
         for top in range(0, luma.shape[0], step)
         for left in range(0, luma.shape[1], step)
     ]
+    scaled = [tile / 255 for tile in tiles]  # as those want it whose net has no scaling inside
     path = Path(tempfile.mkdtemp()) / "car.onnx"
     onnx_file(net, path)
     options = onnxruntime.SessionOptions()
@@ -79,9 +110,9 @@ def engines_for(net, luma):
     graph = tf.function(lambda x: net(x, padding="VALID"), reduce_retracing=True)
     fast, direct = (make_forward(net, RADIUS, conv) for conv in ("fast", "direct"))
 
-    def in_torch(model, layout):
+    def in_torch(model: torch.nn.Module, layout: torch.memory_format) -> None:
         with torch.inference_mode():
-            for tile in tiles:
+            for tile in scaled:
                 model(torch.from_numpy(tile)[None, None].to(memory_format=layout))
 
     return {
@@ -90,6 +121,6 @@ def engines_for(net, luma):
         "TensorFlow": lambda: [graph(tf.constant(tile)[None, ..., None]) for tile in tiles],
         "PyTorch": lambda: in_torch(plain, torch.contiguous_format),
         "PyTorch channels-last": lambda: in_torch(last, torch.channels_last),
-        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[None, None]}) for tile in tiles],
-        "OpenVINO": lambda: [compiled(tile[None, None]) for tile in tiles],
+        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[None, None]}) for tile in scaled],
+        "OpenVINO": lambda: [compiled(tile[None, None]) for tile in scaled],
     }

@@ -9,13 +9,16 @@ of a shared machine drifts. Sizes are squares of --sizes pixels; --parts picks s
 """
 
 import argparse
+import functools
 import json
 import platform
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -23,19 +26,22 @@ sys.path.insert(0, str(ROOT))
 import car_shell
 import numpy as np
 import tensorflow as tf
-from engines import THREADS, engines_for, torch_net
+from engines import THREADS, engines_for, torch_step
 from PIL import Image
 
 import car_ds_loader
 from car_images import decode_jpeg, find_clean, jpeg_bytes, read_jpeg, read_luma
-from model_car import RADIUS, CarNet, direct_layers, fast_layers, load_nets
+from car_types import Floats, Pixels
+from model_car import RADIUS, Bank, CarNet, Layers, direct_layers, fast_layers, load_nets
 from run_car_images import TILE_SIDE, correct_plane, correct_planes, make_forward, make_forward_for
 from train_car import make_loss_and_gradients
+
+Figures = dict[str, Any]  # what goes into the JSON
 
 PARTS = ("difference", "net", "training", "loader", "folder", "memory", "start")
 
 
-def texture(side, seed=0):
+def texture(side: int, seed: int = 0) -> Pixels:
     """A photograph-like luma plane of side x side, uint8: smooth shapes, edges and grain."""
     rng = np.random.default_rng(seed)
     rough = Image.fromarray(rng.integers(0, 256, (max(side // 16, 2),) * 2, dtype=np.uint8))
@@ -43,42 +49,48 @@ def texture(side, seed=0):
     return np.clip(smooth + rng.integers(-12, 13, (side, side)), 0, 255).astype(np.uint8)
 
 
-def seconds(run):
+def seconds(run: Callable[[], Any]) -> float:
     """Wall-clock seconds of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def in_turns(engines, rounds):
+def in_turns(engines: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
     """Time {name: function} in turns after one warm-up each. Returns {name: seconds of each round}."""
     for run in engines.values():
         run()
-    times = {name: [] for name in engines}
+    times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
         for name, run in engines.items():
             times[name].append(seconds(run))
     return times
 
 
+def compared(times: dict[str, list[float]], megapixels: float) -> tuple[dict[str, float], float]:
+    """Megapixels a second of each, and the suite's speed to the fastest other's, round by round: medians."""
+    fastest = [min(spent) for spent in zip(*(t for n, t in times.items() if n[:5] != "suite"), strict=True)]
+    ratios = [other / ours for other, ours in zip(fastest, times["suite"], strict=True)]
+    speeds = {name: megapixels / float(np.median(spent)) for name, spent in times.items()}
+    return speeds, float(np.median(ratios))
+
+
 # ---- the sections --------------------------------------------------------------------------
 
 
-def time_net(net, sizes, rounds):
+def time_net(net: CarNet, sizes: Sequence[int], rounds: int) -> list[Figures]:
     """Megapixels a second of every engine and size; ratio of the suite to the fastest other one."""
     rows = []
     for side in sizes:
         times = in_turns(engines_for(net, texture(side)), rounds if side <= 2048 else max(3, rounds // 2))
-        others = [name for name in times if not name.startswith("suite")]
-        ratios = [min(times[n][i] for n in others) / times["suite"][i] for i in range(len(times["suite"]))]
-        speeds = {name: side * side / 1e6 / float(np.median(t)) for name, t in times.items()}
-        rows.append({"side": side, "speeds": speeds, "ratio": float(np.median(ratios))})
+        speeds, ratio = compared(times, side * side / 1e6)
+        rows.append({"side": side, "speeds": speeds, "ratio": ratio})
         shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
         print(f"net, {side}x{side}, megapixels a second: {shown}; ratio {rows[-1]['ratio']:.2f}", flush=True)
     return rows
 
 
-def measure_difference(nets, images):
+def measure_difference(nets: Bank, images: Path) -> Figures:
     """The fast form against the direct one over a folder of clean images at qualities 10 to 40."""
     fast, direct = (make_forward_for(nets, RADIUS, conv) for conv in ("fast", "direct"))
     largest, equal, pixels = 0.0, 0, 0
@@ -87,7 +99,7 @@ def measure_difference(nets, images):
         for quality in (10, 20, 30, 40):
             (luma,) = decode_jpeg(jpeg_bytes(clean, quality)).planes
             ours, plain = (
-                correct_plane(luma.samples, forward_for(luma.steps), TILE_SIDE, RADIUS)
+                correct_plane(luma.samples, forward_for(luma.steps, 0), TILE_SIDE, RADIUS)
                 for forward_for in (fast, direct)
             )
             largest = max(largest, float(np.abs(ours - plain).max()))
@@ -98,68 +110,43 @@ def measure_difference(nets, images):
     return {"largest": largest, "equal": equal / pixels}
 
 
-def time_training(rounds, batch, side, border):
-    """Megapixels a second of a training step, loss, gradient and Adam, without a border in the loss."""
+def suite_step(layers: Layers, jpg: Floats, bmp: Floats, border: int) -> Callable[[], float]:
+    """The suite's training step on a batch, float32 [N, side, side, 1] each."""
     import keras
-    import torch
 
+    net, optimizer = CarNet(residual=True), keras.optimizers.Adam(1e-4)
+    optimizer.build(net.trainable_variables)
+    loss_and_gradients = make_loss_and_gradients(net, layers, len(jpg), border)
+
+    @tf.function
+    def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        loss, _, *gradients = loss_and_gradients(x, y)
+        optimizer.apply_gradients(zip(gradients, net.trainable_variables, strict=True))
+        return loss
+
+    return lambda: float(update(tf.constant(jpg), tf.constant(bmp)))
+
+
+def time_training(rounds: int, batch: int, side: int, border: int) -> Figures:
+    """Megapixels a second of a training step, loss, gradient and Adam, without a border in the loss."""
     shape = (batch, side, side, 1)
     jpg, bmp = (np.random.default_rng(seed).integers(0, 256, shape).astype(np.float32) for seed in (0, 1))
-    inside = slice(border, -border or None)
-    steps = {}
-    for name, layers in (("suite", fast_layers), ("suite --conv direct", direct_layers)):
-        net = CarNet(residual=True)
-        optimizer = keras.optimizers.Adam(1e-4)
-        optimizer.build(net.trainable_variables)
-
-        gradients = make_loss_and_gradients(net, layers, batch, border)
-
-        @tf.function
-        def update(x, y, net=net, optimizer=optimizer, gradients=gradients):
-            loss, _, *found = gradients(x, y)
-            optimizer.apply_gradients(zip(found, net.trainable_variables, strict=True))
-            return loss
-
-        def step(update=update):
-            return float(update(tf.constant(jpg), tf.constant(bmp)))
-
-        steps[name] = step
-    for name, layout in (
-        ("PyTorch", torch.contiguous_format),
-        ("PyTorch channels-last", torch.channels_last),
-    ):
-        net = CarNet(residual=True)
-        model = torch_net(net)
-        for layer in model:
-            if isinstance(layer, torch.nn.Conv2d):
-                layer.padding = (layer.kernel_size[0] // 2,) * 2
-        model = model.to(memory_format=layout)
-        adam = torch.optim.Adam(model.parameters(), 1e-4)
-        x, y = (
-            torch.from_numpy(a.transpose(0, 3, 1, 2)).contiguous(memory_format=layout) for a in (jpg, bmp)
-        )
-
-        def torch_step(model=model, adam=adam, x=x, y=y):
-            adam.zero_grad()
-            error = x + 255 * model(x / 255) - y
-            loss = torch.mean(error[:, :, inside, inside] ** 2)
-            loss.backward()
-            adam.step()
-            return float(loss.detach())
-
-        steps[name] = torch_step
+    steps = {
+        "suite": suite_step(fast_layers, jpg, bmp, border),
+        "suite --conv direct": suite_step(direct_layers, jpg, bmp, border),
+        "PyTorch": torch_step(False, jpg, bmp, border),
+        "PyTorch channels-last": torch_step(True, jpg, bmp, border),
+    }
     times = in_turns(steps, rounds)
-    others = [name for name in times if name.startswith("PyTorch")]
-    ratios = [min(times[n][i] for n in others) / times["suite"][i] for i in range(len(times["suite"]))]
-    speeds = {name: jpg.size / 1e6 / float(np.median(t)) for name, t in times.items()}
+    speeds, ratio = compared(times, jpg.size / 1e6)
     what = f"{batch} of {side}x{side}, loss without {border} pixels"
     print(f"training step, {what}: " + ", ".join(f"{n} {s:.3f}" for n, s in speeds.items()))
-    print(f"  ratio to the faster PyTorch {float(np.median(ratios)):.2f}", flush=True)
+    print(f"  ratio to the faster PyTorch {ratio:.2f}", flush=True)
     sizes = {"batch": batch, "side": side, "border": border}
-    return {**sizes, "speeds": speeds, "ratio": float(np.median(ratios))}
+    return {**sizes, "speeds": speeds, "ratio": ratio}
 
 
-def script(name, *args):
+def script(name: str, *args: object) -> float:
     """Run a script of the suite; return its wall-clock seconds."""
     return seconds(
         lambda: subprocess.run(
@@ -168,7 +155,7 @@ def script(name, *args):
     )
 
 
-def time_loader(folder):
+def time_loader(folder: Path) -> Figures:
     """Patches a second of load_train_data.py, start-up apart, and of a plain one-record-at-a-time writer."""
     (folder / "few").mkdir()
     (folder / "many").mkdir()
@@ -180,7 +167,7 @@ def time_loader(folder):
     start_up = script("load_train_data.py", folder, "few", "t_few", "--all")
     ours = 198 * 256 / (script("load_train_data.py", folder, "many", "t_many", "--all") - start_up)
 
-    def plain():
+    def plain() -> None:
         with tf.io.TFRecordWriter(str(folder / "plain.tfrecords")) as writer:
             for number in range(20):
                 jpg, bmp = (
@@ -206,7 +193,7 @@ def time_loader(folder):
     return {"patches_a_second": ours, "plain": naive}
 
 
-def time_records(folder):
+def time_records(folder: Path) -> Figures:
     """Patches a second of the tf.data pipeline alone, batch 1000 of 32x32."""
     records = car_ds_loader.check_records(folder / "t_many")
     batches = iter(car_ds_loader.training_batches(records, 1000, 0, 0, True))
@@ -216,7 +203,7 @@ def time_records(folder):
     return {"pipeline_patches_a_second": rate}
 
 
-def time_folder(folder, nets):
+def time_folder(folder: Path, nets: Bank) -> Figures:
     """run_car_images.py on 100 photographs of 2 megapixels, start-up apart, against the nets alone.
 
     Counted are the photographs' pixels; for each two the nets see three, as chroma has half the sides.
@@ -261,7 +248,7 @@ print("PEAK", peak() - base)
 """
 
 
-def measure_memory(folder):
+def measure_memory(folder: Path) -> list[Figures]:
     """Peak memory over the interpreter with TensorFlow, and cost per pixel, for 1 to 100 megapixels."""
     rows = []
     for side in (1000, 3200, 10000):
@@ -280,17 +267,16 @@ def measure_memory(folder):
         )
     forward = make_forward(load_nets(ROOT / "pretrained")[None], RADIUS, "fast")
     planes = {side: texture(side) for side in (1000, 3200, 10000)}
-    times = {side: [] for side in planes}
+    times: dict[int, list[float]] = {side: [] for side in planes}
     correct_plane(planes[1000], forward, TILE_SIDE, RADIUS)
     for _ in range(3):
         for side, plane in planes.items():
             calls = max(1, 3200 // side) ** 2
-            times[side].append(
-                seconds(
-                    lambda p=plane, c=calls: [correct_plane(p, forward, TILE_SIDE, RADIUS) for _ in range(c)]
-                )
-                / calls
-            )
+            spent = [
+                seconds(functools.partial(correct_plane, plane, forward, TILE_SIDE, RADIUS))
+                for _ in range(calls)
+            ]
+            times[side].append(sum(spent) / calls)
     for row, side in zip(rows, planes, strict=True):
         row["microseconds_a_pixel"] = float(np.median(times[side])) / side**2 * 1e6
         cost = f"{row['microseconds_a_pixel']:.3f} microseconds a pixel"
@@ -298,14 +284,14 @@ def measure_memory(folder):
     return rows
 
 
-def time_start(folder):
+def time_start(folder: Path) -> Figures:
     """Seconds from start to the end of a run over one 512x512 image, over those of `import tensorflow`."""
     data = folder / "one"
     data.mkdir()
     Image.fromarray(texture(512)).save(data / "a.jpg", quality=30)
-    quiet = {"check": True, "capture_output": True}
-    runs = {
-        "import": lambda: subprocess.run([sys.executable, "-c", "import tensorflow"], **quiet),
+    bare = [sys.executable, "-c", "import tensorflow"]
+    runs: dict[str, Callable[[], Any]] = {
+        "import": lambda: subprocess.run(bare, check=True, capture_output=True),
         "image": lambda: script("run_car_images.py", folder, ROOT / "pretrained", "one", "r_one"),
     }
     times = in_turns(runs, 5)
@@ -314,7 +300,7 @@ def time_start(folder):
     return {"seconds_over_import": extra, "import": float(np.median(times["import"]))}
 
 
-def draw(path, rows):
+def draw(path: Path, rows: list[Figures]) -> None:
     """Throughput by image size, all engines."""
     from matplotlib.figure import Figure
 
@@ -340,7 +326,7 @@ def draw(path, rows):
     figure.savefig(path)
 
 
-def main():
+def main() -> int:
     """Run the sections."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -376,7 +362,7 @@ def main():
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        sections = {
+        sections: dict[str, Callable[[], Any]] = {
             "difference": lambda: measure_difference(nets, args.images),
             "net": lambda: time_net(nets[None], args.sizes, args.rounds),
             "training": lambda: [
@@ -393,6 +379,7 @@ def main():
             file.write_text(json.dumps(found, indent=1))
     if "net" in found:
         draw(args.out.with_suffix(".png"), found["net"])
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""Draw magnified crops of the samples, JPG | corrected | original, as benchmarks/crops.png.
+
+    python run_car_images.py . pretrained samples results
+    python benchmarks/crops.py results
+
+It writes over the README's picture.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from car_images import side_by_side
+from car_types import Pixels
+
+# Name, quality, and the crop's left, top.
+CROPS = (("astronaut", 10, 176, 64), ("coffee", 20, 180, 44))
+SIDE, MAGNIFIED = 104, 3
+
+
+def crop(path: Path, left: int, top: int) -> Pixels:
+    """A square of a picture, each pixel as MAGNIFIED x MAGNIFIED: uint8 RGB."""
+    with Image.open(path) as image:
+        part = image.convert("RGB").crop((left, top, left + SIDE, top + SIDE))
+    return np.asarray(part.resize((SIDE * MAGNIFIED,) * 2, Image.Resampling.NEAREST))
+
+
+def main() -> None:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, help="what run_car_images.py wrote for samples")
+    results = parser.parse_args().results
+    rows = []
+    for name, quality, *corner in CROPS:
+        kinds = {
+            f"{name}, JPG at quality {quality}": ROOT / f"samples/{name}.jpg",
+            "corrected": results / f"{name}_car.bmp",
+            "original": ROOT / f"samples/{name}.bmp",
+        }
+        rows.append(side_by_side([crop(path, *corner) for path in kinds.values()], list(kinds)))
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    for number, row in enumerate(rows):
+        sheet.paste(row, (0, number * row.height))
+    sheet.save(ROOT / "benchmarks/crops.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

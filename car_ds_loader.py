@@ -3,11 +3,16 @@
 A record is a tf.train.Example with two bytes features: the JPG patch and the BMP patch,
 each side x side int16, little-endian, row-major, grey levels 0..255. Files are numbered
 from 1 (train_1.tfrecords), 10,000 records each, uncompressed. Nothing else is needed to
-read them; the split.json beside them adds counts to check against.
+read them; the split.json beside them adds counts and sums to check against.
 """
 
+import hashlib
 import math
+import mmap
 import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +21,8 @@ import numpy as np
 import tensorflow as tf
 from car_shell import UserError
 
-from car_split import SPLIT_FILE, read_split
+from car_split import SPLIT_FILE, Split, read_split
+from car_types import Pixels
 
 JPG, BMP = "train/image1", "train/image2"  # the val files use the same two names
 RECORDS_PER_FILE = 10_000
@@ -25,29 +31,31 @@ CHECK_BATCH = 500  # records parsed at a time while checking
 SHUFFLE_BYTES = 256 * 2**20  # memory for shuffling; more than this buys no better mixing
 
 
-class RecordFile(NamedTuple):
+@dataclass(frozen=True)  # no NamedTuple: `count` is one of a tuple's own methods
+class RecordFile:
     """A record file that has been read through and found whole."""
 
     path: Path
     count: int
+    sum: str  # of its records in their order, see sum_of
     mse: float  # between JPG and BMP patches, squared grey levels
-    jpg_range: tuple  # (lowest, highest) grey level
-    bmp_range: tuple
+    jpg_range: tuple[int, int]  # (lowest, highest) grey level
+    bmp_range: tuple[int, int]
 
 
 class RecordSet(NamedTuple):
     """A folder of record files that has been read through and found whole."""
 
-    files: tuple  # of RecordFile, by number
+    files: tuple[RecordFile, ...]  # by number
     side: int  # patch side in pixels
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Number of records in all files."""
         return sum(file.count for file in self.files)
 
     @property
-    def mse(self):
+    def mse(self) -> float:
         """Between JPG and BMP patches, squared grey levels: the loss to beat."""
         return sum(file.mse * file.count for file in self.files) / self.total
 
@@ -55,7 +63,7 @@ class RecordSet(NamedTuple):
 # ---- the record ----------------------------------------------------------------------------
 
 
-def record_builder(side):
+def record_builder(side: int) -> Callable[[Pixels, Pixels], bytes]:
     """Return a function (jpg, bmp) -> one record (bytes), for patches [side, side] in grey levels 0..255.
 
     Records of one side differ in their patches alone. So one is serialized by TensorFlow, and its
@@ -75,13 +83,13 @@ def record_builder(side):
     head, rest = whole.split(marks[0])
     middle, tail = rest.split(marks[1])
 
-    def build(jpg, bmp):
+    def build(jpg: Pixels, bmp: Pixels) -> bytes:
         return b"".join((head, jpg.astype("<i2").tobytes(), middle, bmp.astype("<i2").tobytes(), tail))
 
     return build
 
 
-def side_of(record):
+def side_of(record: tf.Tensor) -> int:
     """The patch side in pixels of one serialized record, from its byte count (2 * side * side)."""
     size = len(tf.io.parse_single_example(record, FEATURES)[JPG].numpy())
     side = math.isqrt(size // 2)
@@ -90,26 +98,30 @@ def side_of(record):
     return side
 
 
-def parse_batch(records, side):
+def parse_batch(records: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Parse serialized records [N] into (jpg, bmp), int16 [N, side, side, 1] each, at one go."""
     parsed = tf.io.parse_example(records, FEATURES)
-    return tuple(
+    jpg, bmp = (
         tf.reshape(tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), [-1, side, side, 1])
         for name in (JPG, BMP)
     )
+    return jpg, bmp
 
 
 # ---- files and their check -----------------------------------------------------------------
 
 
-def record_files(folder):
+def record_files(folder: Path) -> list[Path]:
     """Return the *.tfrecords of a folder by number. Raises UserError for none, or a gap in the numbers."""
-    numbered = {}
+    numbered: dict[tuple[str, int], Path] = {}
     for path in folder.glob("*.tfrecords"):
         match = re.fullmatch(r"(.*)_(\d+)\.tfrecords", path.name)
-        if match is None:
-            raise UserError(f"{path}: record files are named like train_1.tfrecords")
-        numbered[match[1], int(match[2])] = path
+        if match is None or not path.is_file():
+            raise UserError(f"{path}: record files are files named like train_1.tfrecords")
+        key = match[1], int(match[2])
+        if key in numbered:
+            raise UserError(f"{path} and {numbered[key].name} have one number; remove one of them")
+        numbered[key] = path
     if not numbered:
         raise UserError(f"{folder} holds no *.tfrecords; write them with load_train_data.py")
     prefixes = {prefix for prefix, _ in numbered}
@@ -122,16 +134,44 @@ def record_files(folder):
     return [numbered[key] for key in sorted(numbered)]
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     """The first line of what TensorFlow says."""
     return str(getattr(error, "message", error)).splitlines()[0]
 
 
-def _first_bad_record(path, side):
-    """Find the first record of a file that cannot be read, from 1. Returns (number, reason)."""
+def checksums_of(path: Path) -> tuple[bytes, bool]:
+    """The checksums that a record file holds for its records, 4 bytes each, and whether the last is whole.
+
+    A record is framed by its length (8 bytes), a checksum of that (4), and a checksum of itself (4).
+    Lengths are followed here first, as TensorFlow asks for the memory that a length says.
+    """
+    found, place = [], 0
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        if size == 0:  # nothing to map
+            return b"", True
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            while place + 12 <= size:
+                (length,) = struct.unpack_from("<Q", data, place)
+                place += 12 + length + 4
+                if place <= size:
+                    found.append(data[place - 4 : place])
+    return b"".join(found), place == size
+
+
+def sum_of(checksums: bytes) -> str:
+    """A record file's checksums as one, which tells records exchanged, doubled or put in another order."""
+    return hashlib.sha256(checksums).hexdigest()[:32]
+
+
+def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
+    """Find the first record of a file that cannot be read, from 1. Returns (number, reason).
+
+    whole: the number of records to look into; if they are good, the next one's frame is not.
+    """
     number = 1
     try:
-        for record in tf.data.TFRecordDataset(str(path)):
+        for record in tf.data.TFRecordDataset(str(path)).take(whole):
             found = side_of(record)
             if found != side:
                 return number, f"holds a patch of {found}x{found}, the others {side}x{side}"
@@ -142,37 +182,66 @@ def _first_bad_record(path, side):
             number += 1
     except (tf.errors.OpError, ValueError) as error:
         return number, _reason(error)
-    return number, "cannot be read"
+    return number, "is cut, or its length is damaged"
 
 
-def check_file(path, side):
-    """Read a record file through: checksums, schema, patch size, range.
+def check_file(path: Path, side: int) -> RecordFile:
+    """Read a record file through: frames, checksums, schema, patch size, range.
 
     Returns a RecordFile; raises UserError with the file, the record's number and the reason.
     """
+    checksums, whole = checksums_of(path)
     count, squares, lows, highs = 0, 0.0, [], []
     records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(CHECK_BATCH)
+    broken = not whole
     try:
-        for jpg, bmp in records.map(lambda batch: parse_batch(batch, side)):
-            jpg, bmp = jpg.numpy(), bmp.numpy()
+        for batch in records if whole else ():
+            jpg, bmp = (patches.numpy() for patches in parse_batch(batch, side))
             count += len(jpg)
             squares += float(np.square(jpg - bmp, dtype=np.float32).sum(dtype=np.float64))
             lows.append((jpg.min(), bmp.min()))
             highs.append((jpg.max(), bmp.max()))
     except (tf.errors.OpError, ValueError):
         broken = True
-    else:
-        broken = count > 0 and (np.min(lows) < 0 or np.max(highs) > 255)
-    if broken:
-        number, reason = _first_bad_record(path, side)
+    if broken or (count > 0 and (np.min(lows) < 0 or np.max(highs) > 255)):
+        number, reason = _first_bad_record(path, side, len(checksums) // 4)
         raise UserError(f"{path}: record {number}: {reason}; write the set again with the loader")
     if count == 0:
         raise UserError(f"{path} holds no records; write the set again with the loader")
     ranges = zip(np.min(lows, axis=0).tolist(), np.max(highs, axis=0).tolist(), strict=True)
-    return RecordFile(path, count, squares / (count * side * side), *ranges)
+    return RecordFile(path, count, sum_of(checksums), squares / (count * side * side), *ranges)
 
 
-def check_records(folder, watch=lambda file: None):
+def _side_of_file(path: Path) -> int:
+    """The patch side in pixels of a file's first record. Raises UserError."""
+    checksums, whole = checksums_of(path)
+    if not checksums and whole:
+        raise UserError(f"{path} holds no records; write the set again with the loader")
+    try:
+        if not checksums:
+            raise ValueError("is cut, or its length is damaged")
+        return side_of(next(iter(tf.data.TFRecordDataset(str(path)))))
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(f"{path}: record 1: {_reason(error)}; write the set again with the loader") from error
+
+
+def _compare(file: RecordFile, split: Split) -> None:
+    """Raise UserError where split.json says that the loader wrote other records into a file."""
+    expected = split["files"].get(file.path.name, 0)
+    if file.count != expected:
+        fault = "missing" if file.count < expected else "too many"
+        raise UserError(
+            f"{file.path} holds {file.count} records, {expected} by {SPLIT_FILE}: record "
+            f"{min(file.count, expected) + 1} is {fault}; write the set again with the loader"
+        )
+    if file.sum != split.get("sums", {}).get(file.path.name, file.sum):
+        raise UserError(
+            f"{file.path}: its records are whole, but by {SPLIT_FILE} not those that the loader wrote, or in "
+            f"another order: the file was exchanged or edited; write the set again with the loader"
+        )
+
+
+def check_records(folder: Path, watch: Callable[[RecordFile], None] = lambda file: None) -> RecordSet:
     """Read every record of a folder through and return its RecordSet; watch sees each RecordFile.
 
     Raises UserError where a file is missing, damaged, cut, or does not hold what split.json says.
@@ -181,21 +250,11 @@ def check_records(folder, watch=lambda file: None):
     for name in split["files"] if split else ():
         if folder / name not in paths:
             raise UserError(f"{folder / name} is missing; {SPLIT_FILE} lists it")
-    try:
-        side = side_of(next(iter(tf.data.TFRecordDataset(str(paths[0])))))
-    except StopIteration:
-        raise UserError(f"{paths[0]} holds no records; write the set again") from None
-    except (tf.errors.OpError, ValueError) as error:
-        raise UserError(f"{paths[0]}: record 1: {_reason(error)}; write the set again") from error
-    files = []
+    side, files = _side_of_file(paths[0]), []
     for path in paths:
         files.append(check_file(path, side))
-        expected = split["files"].get(path.name) if split else files[-1].count
-        if files[-1].count != expected:
-            raise UserError(
-                f"{path} holds {files[-1].count} records, {expected} by {SPLIT_FILE}: it was cut or "
-                f"swapped; write the set again with the loader"
-            )
+        if split:
+            _compare(files[-1], split)
         watch(files[-1])
     return RecordSet(tuple(files), side)
 
@@ -203,7 +262,7 @@ def check_records(folder, watch=lambda file: None):
 # ---- pipelines -----------------------------------------------------------------------------
 
 
-def shuffled_records(records, seed):
+def shuffled_records(records: RecordSet, seed: tf.Tensor) -> tf.data.Dataset:
     """All serialized records once, patches (not batches) shuffled. seed: int64 scalar tensor."""
     files = tf.data.Dataset.from_tensor_slices([str(file.path) for file in records.files])
     files = files.shuffle(len(records.files), seed=seed, reshuffle_each_iteration=False)
@@ -217,11 +276,11 @@ def shuffled_records(records, seed):
     return mixed.shuffle(room, seed=seed, reshuffle_each_iteration=False)
 
 
-def flip_and_turn(jpg, bmp, seed):
+def flip_and_turn(jpg: tf.Tensor, bmp: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """One of the eight flips and turns for the whole batch; seed: int64 [2] tensor."""
     draw = tf.random.stateless_uniform([], seed, maxval=8, dtype=tf.int32)
 
-    def apply(patches):
+    def apply(patches: tf.Tensor) -> tf.Tensor:
         patches = tf.cond(draw >= 4, lambda: tf.transpose(patches, [0, 2, 1, 3]), lambda: patches)
         patches = tf.cond(draw % 2 == 1, lambda: patches[:, ::-1], lambda: patches)
         return tf.cond(draw // 2 % 2 == 1, lambda: patches[:, :, ::-1], lambda: patches)
@@ -229,7 +288,9 @@ def flip_and_turn(jpg, bmp, seed):
     return apply(jpg), apply(bmp)
 
 
-def training_batches(records, batch_size, seed, first_step, augment):
+def training_batches(
+    records: RecordSet, batch_size: int, seed: int, first_step: int, augment: bool
+) -> tf.data.Dataset:
     """Endless batches (jpg, bmp), float32 [batch, side, side, 1] in grey levels, from a step on.
 
     Each epoch has an order of its own, which depends on seed and epoch alone: started at
@@ -237,16 +298,19 @@ def training_batches(records, batch_size, seed, first_step, augment):
     """
     first_epoch, offset = divmod(first_step * batch_size, records.total)
 
-    def epoch(number):
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
         return shuffled_records(records, seed * 1_000_003 + number)
 
-    def parse(step, batch):
+    def parse(step: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         jpg, bmp = parse_batch(batch, records.side)
         if augment:
             jpg, bmp = flip_and_turn(jpg, bmp, tf.stack([tf.cast(seed, tf.int64), step]))
         shape = [batch_size, records.side, records.side, 1]
         return tuple(tf.ensure_shape(tf.cast(patch, tf.float32), shape) for patch in (jpg, bmp))
 
+    # Its tuning brings no speed, and its thread sleeps through the end of a run, for up to half a minute.
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     return (
         epochs.flat_map(epoch)
@@ -255,10 +319,11 @@ def training_batches(records, batch_size, seed, first_step, augment):
         .enumerate(first_step)
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(untuned)
     )
 
 
-def validation_batches(records, patches, batch_size):
+def validation_batches(records: RecordSet, patches: int, batch_size: int) -> tf.data.Dataset:
     """The same `patches` records (or all there are), whatever the run's seed; the last batch may be smaller.
 
     Kept in memory as int16; yields (jpg, bmp), int16 [N, side, side, 1].

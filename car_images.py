@@ -6,21 +6,38 @@ All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and gre
 
 import functools
 import io
+import re
+import stat
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from car_shell import UserError
-from PIL import Image, ImageCms, ImageDraw, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 
 from car_jpeg import coded_as_ycbcr, steps_of
+from car_types import Floats, Pixels
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LOSSLESS_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".pgm", ".ppm")
+LOSSLESS_TYPES = ("BMP", "PNG", "TIFF", "PPM")  # in Pillow's words; no other of its decoders is reached
 MAX_PIXELS = 500_000_000  # takes the place of Pillow's own limit, which is lower
+# Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
+JPEG_PIXELS_PER_BYTE = 1000
+BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
+MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 ORIENTATION = 0x0112  # the EXIF tag
 
+Options = ParamSpec("Options")  # of a reader, after the path
+Result = TypeVar("Result")
 Image.MAX_IMAGE_PIXELS = None
+# Where Pillow passes over damaged metadata it warns, in lines of its own; for dropped tags it shall raise.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+warnings.filterwarnings("error", "(possibly )?corrupt EXIF|tag ", module=r"PIL\.TiffImagePlugin")
 
 
 class BadImage(Exception):
@@ -38,28 +55,30 @@ class Source(NamedTuple):
 class Plane(NamedTuple):
     """One component of a JPEG on its own grid: the chroma's may have half the rows and columns."""
 
-    samples: np.ndarray  # uint8 [h, w], decoded
-    steps: np.ndarray | None  # float32 [8, 8], its quantisation table; None where samples are not as coded
+    samples: Pixels  # uint8 [h, w], decoded
+    steps: Floats | None  # float32 [8, 8], its quantisation table; None where samples are not as coded
 
 
 class Jpeg(NamedTuple):
     """A decoded JPEG on its coded grid, before any EXIF rotation."""
 
-    pixels: np.ndarray  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
+    pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
     planes: tuple[Plane, ...]  # luma, and Cb and Cr of a file that codes them
-    exif: Image.Exif
+    orientation: int  # by EXIF, 1..8
+    exif: bytes  # to be saved with upright pixels; empty where there is none
+    exif_lost: bool  # it was damaged
     icc_profile: bytes | None  # None too where it was used up in converting CMYK
 
 
 # ---- finding files -----------------------------------------------------------------------
 
 
-def _by_stem(folder, suffixes):
+def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     """Return {stem: path} of the files with these suffixes (any case), sorted by name.
 
     Raises UserError where two files have one stem: nothing tells which is meant.
     """
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes and not path.name.startswith("."):
             if path.stem in found:
@@ -71,12 +90,12 @@ def _by_stem(folder, suffixes):
     return found
 
 
-def find_jpegs(folder):
+def find_jpegs(folder: Path) -> list[Path]:
     """Return the JPEG paths of a folder, sorted. Raises UserError where two share a stem."""
     return list(_by_stem(folder, JPEG_SUFFIXES).values())
 
 
-def find_bmp(jpg):
+def find_bmp(jpg: Path) -> Path | None:
     """Return the path of the BMP beside a JPEG (any case of .bmp), or None."""
     for suffix in (".bmp", ".BMP", ".Bmp"):
         if (bmp := jpg.with_suffix(suffix)).exists():
@@ -84,7 +103,7 @@ def find_bmp(jpg):
     return None
 
 
-def find_pairs(folder):
+def find_pairs(folder: Path) -> tuple[list[Source], list[str]]:
     """Return (sources, lonely): the JPG + BMP pairs, and the file names that have no partner."""
     jpgs, bmps = _by_stem(folder, JPEG_SUFFIXES), _by_stem(folder, (".bmp",))
     sources = [Source(stem, jpgs[stem], bmps[stem]) for stem in jpgs if stem in bmps]
@@ -92,7 +111,7 @@ def find_pairs(folder):
     return sources, lonely
 
 
-def find_clean(folder):
+def find_clean(folder: Path) -> list[Source]:
     """Return every image of a folder as a clean source; per stem the lossless one before the JPEG."""
     clean = _by_stem(folder, JPEG_SUFFIXES) | _by_stem(folder, LOSSLESS_SUFFIXES)
     return [Source(stem, None, path) for stem, path in sorted(clean.items())]
@@ -101,20 +120,81 @@ def find_clean(folder):
 # ---- decoding ----------------------------------------------------------------------------
 
 
-def _open(data, max_pixels):
-    """Open an image from bytes; only the header is read. Raises BadImage over the limit."""
-    image = Image.open(io.BytesIO(data))
-    if image.width * image.height > max_pixels:
-        raise BadImage(
-            f"{image.width}x{image.height} is over the limit of {max_pixels} pixels (--max-pixels)"
-        )
+class FirstPicture(JpegImageFile):
+    """Pillow's reader of JPEGs by itself: no index of further pictures, no resolution from the EXIF.
+
+    Where one of these is damaged, Pillow would not open the file at all.
+    """
+
+    def _read_dpi_from_exif(self) -> None: ...
+
+
+def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
+    """Open a JPEG from bytes, of a multi-picture file the first picture; only the header is read.
+
+    Raises BadImage for another type, and where the header asks for more memory or time than the
+    bytes can be worth.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        raise BadImage(f"is not a JPEG{_type_of(data)}")
+    try:
+        image = FirstPicture(io.BytesIO(data))
+    except Exception as error:  # whatever Pillow's parsing stumbles over
+        raise BadImage(f"its header is damaged: {error}") from error
+    _check_size(image, max_pixels)
+    if image.width * image.height > JPEG_PIXELS_PER_BYTE * len(data):
+        raise BadImage(f"says {image.width}x{image.height}, which {len(data)} bytes cannot hold")
+    if data.count(b"\xff\xda") > MAX_SCANS and scans_of(data) > MAX_SCANS:
+        raise BadImage(f"has over {MAX_SCANS} scans")
     return image
 
 
-def _read_bytes(path):
-    if path.is_dir():
-        raise BadImage("is a folder")
+def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
+    """Open an image of one of LOSSLESS_TYPES from bytes; only the header is read. Raises BadImage."""
     try:
+        image = Image.open(io.BytesIO(data), formats=LOSSLESS_TYPES)
+    except UnidentifiedImageError as error:
+        raise BadImage("is not an image of a known type, or its header is damaged") from error
+    _check_size(image, max_pixels)
+    return image
+
+
+def _type_of(data: bytes) -> str:
+    """What foreign bytes are, where that is easily told: " but PNG", else nothing."""
+    try:
+        return f" but {Image.open(io.BytesIO(data), formats=LOSSLESS_TYPES).format}"
+    except Exception:
+        return ""
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    """Raise BadImage for an opened image over the limit, or without pixels."""
+    size, pixels = f"{image.width}x{image.height}", image.width * image.height
+    if pixels > max_pixels:
+        raise BadImage(f"{size} is over the limit of {max_pixels} pixels (--max-pixels)")
+    if pixels == 0:
+        raise BadImage(f"says {size}: no pixels")
+
+
+def scans_of(data: bytes) -> int:
+    """The number of scans of a JPEG, from its markers as libjpeg finds them (T.81, B.1.1.2)."""
+    marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
+    scans, found = 0, marker.search(data)
+    while found and found[1] != b"\xd9":
+        scans += found[1] == b"\xda"
+        place = found.end()
+        found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
+    return scans
+
+
+def _read_bytes(path: Path, max_pixels: int) -> bytes:
+    """Read a file whole. Raises BadImage for what is no file (a pipe would wait for ever) or too large."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise BadImage("is a folder" if stat.S_ISDIR(about.st_mode) else "is not a file")
+        if about.st_size > BYTES_PER_PIXEL * max_pixels:
+            raise BadImage(f"has {about.st_size} bytes, more than {max_pixels} pixels need (--max-pixels)")
         data = path.read_bytes()
     except OSError as error:
         raise BadImage(f"cannot be read: {error.strerror}") from error
@@ -123,60 +203,68 @@ def _read_bytes(path):
     return data
 
 
-def _decoding(function):
+def _decoding(
+    function: Callable[Concatenate[Path, Options], Result],
+) -> Callable[Concatenate[Path, Options], Result]:
     """Let a reader of a path raise nothing but BadImage, with the file's name and one line of reason."""
 
     @functools.wraps(function)
-    def wrapper(path, *args, **kwargs):
+    def wrapper(path: Path, /, *args: Options.args, **kwargs: Options.kwargs) -> Result:
         try:
             return function(path, *args, **kwargs)
         except BadImage as error:
             raise BadImage(f"{path.name}: {error}") from error
-        except Image.UnidentifiedImageError as error:
-            raise BadImage(f"{path.name}: is not an image of a known type") from error
         except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
             raise BadImage(f"{path.name}: cannot be decoded: {str(error) or repr(error)}") from error
 
     return wrapper
 
 
-def _cmyk_to_rgb(image):
+def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
     """Convert CMYK to sRGB by the embedded profile, plainly where there is none."""
-    profile = image.info.get("icc_profile")
-    if not profile:
+    image.load()
+    if not (profile := image.info.get("icc_profile")):
         return image.convert("RGB")
-    return ImageCms.profileToProfile(
-        image,
-        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-        ImageCms.createProfile("sRGB"),
-        outputMode="RGB",
-    )
+    try:
+        press, screen = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(press, screen, image.mode, "RGB").apply(image)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+        raise BadImage(f"its colour profile, by which CMYK is read, is of no use: {error}") from error
+
+
+def _exif(image: Image.Image) -> tuple[int, bytes, bool]:
+    """The orientation, 1..8, the EXIF with that reset (empty for none), and whether it was damaged: lost."""
+    try:
+        exif = image.getexif()
+        orientation = exif.get(ORIENTATION, 1)
+        if ORIENTATION in exif:
+            exif[ORIENTATION] = 1
+        return (orientation if orientation in range(1, 9) else 1), exif.tobytes() if len(exif) else b"", False
+    except Exception:  # whatever Pillow's parsing stumbles over
+        return 1, b"", True
 
 
 @_decoding
-def read_jpeg(path, max_pixels=MAX_PIXELS):
+def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Jpeg:
     """Decode a JPEG for correction. Returns a Jpeg; raises BadImage.
 
     The luma comes from the decoder itself (its YCbCr output), not from RGB: rounding to RGB
     and back would add an error of its own. Of a multi-picture file the first picture is read.
     """
-    return decode_jpeg(_read_bytes(path), max_pixels)
+    return decode_jpeg(_read_bytes(path, max_pixels), max_pixels)
 
 
-def decode_jpeg(data, max_pixels=MAX_PIXELS):
+def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
     """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises."""
-    image = _open(data, max_pixels)
-    if image.format not in ("JPEG", "MPO"):
-        raise BadImage(f"is not a JPEG but {image.format}")
-    exif, profile = image.getexif(), image.info.get("icc_profile")
-    used_up = image.mode == "CMYK"
+    image = _open_jpeg(data, max_pixels)
+    orientation, exif, exif_lost = _exif(image)
+    profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
     pixels = _to_plain(image)
-    return Jpeg(pixels, _coded_planes(data, pixels), exif, None if used_up else profile)
+    return Jpeg(pixels, _coded_planes(image, data, pixels), orientation, exif, exif_lost, profile)
 
 
-def _coded_planes(data, pixels):
-    """The planes of a JPEG, given as bytes and as decoded pixels. Luma is made where none is coded."""
-    image = Image.open(io.BytesIO(data))
+def _coded_planes(image: JpegImageFile, data: bytes, pixels: Pixels) -> tuple[Plane, ...]:
+    """The planes of a JPEG, given opened, as bytes and decoded. Luma is made where none is coded."""
     if not coded_as_ycbcr(image):
         return (Plane(luma_of(pixels), None),)
     steps = [steps_of(image, component) for component in range(len(image.layer))]
@@ -193,17 +281,17 @@ def _coded_planes(data, pixels):
     return luma, Plane(chroma[..., 1], steps[1]), Plane(chroma[..., 2], steps[2])
 
 
-def _draft(data, mode, halved=False):
+def _draft(data: bytes, mode: str, halved: bool = False) -> Pixels:
     """Let libjpeg give luma alone ("L"), or "YCbCr"; halved: at half the size.
 
     Halved it gives chroma that is coded at half the size (4:2:0) as coded, without interpolation.
     """
-    image = Image.open(io.BytesIO(data))
+    image = FirstPicture(io.BytesIO(data))
     image.draft(mode, (image.width // 2, image.height // 2) if halved else None)
     return np.asarray(image)
 
 
-def _to_plain(image):
+def _to_plain(image: Image.Image) -> Pixels:
     """Turn an opened image of any mode into uint8 grey [H, W] or RGB [H, W, 3] pixels on its grid."""
     if image.mode == "CMYK":
         image = _cmyk_to_rgb(image)
@@ -217,39 +305,45 @@ def _to_plain(image):
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
+def _open_by_name(path: Path, max_pixels: int) -> ImageFile:
+    """Open a JPEG, or an image of a lossless type, as the path's suffix says. Raises BadImage."""
+    opening = _open_jpeg if path.suffix.lower() in JPEG_SUFFIXES else _open_lossless
+    return opening(_read_bytes(path, max_pixels), max_pixels)
+
+
 @_decoding
-def read_pixels(path, max_pixels=MAX_PIXELS):
+def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read any image as uint8 pixels, grey [H, W] or RGB [H, W, 3], upright. Raises BadImage.
 
     16-bit grey images are scaled to 8 bits, transparency is dropped.
     """
-    image = _open(_read_bytes(path), max_pixels)
-    exif = image.getexif()
-    return upright(_to_plain(image), exif)
+    image = _open_by_name(path, max_pixels)
+    orientation, *_ = _exif(image)
+    return upright(_to_plain(image), orientation)
 
 
 @_decoding
-def read_luma(path, max_pixels=MAX_PIXELS):
+def read_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read any image as luma, uint8 [H, W], upright. Raises BadImage.
 
     Grey images as they are; colour ones through full-range BT.601, which for a JPEG is the
     plane that the file codes.
     """
-    image = _open(_read_bytes(path), max_pixels)
-    exif = image.getexif()
-    if image.format in ("JPEG", "MPO"):
+    image = _open_by_name(path, max_pixels)
+    orientation, *_ = _exif(image)
+    if isinstance(image, JpegImageFile):
         image.draft("L", None)  # libjpeg then gives the Y component alone
-    return upright(luma_of(_to_plain(image)), exif)
+    return upright(luma_of(_to_plain(image)), orientation)
 
 
-def read_pair(source):
-    """Read a JPG + BMP source. Returns (jpg, bmp) luma, uint8 [H, W] each; raises BadImage."""
-    jpg, bmp = read_luma(source.jpg), read_luma(source.clean)
-    check_same_size(source.jpg, jpg, bmp)
-    return jpg, bmp
+def read_pair(jpg: Path, bmp: Path) -> tuple[Pixels, Pixels]:
+    """Read the luma of a JPG and its BMP, uint8 [H, W] each, of one size; raises BadImage."""
+    pair = read_luma(jpg), read_luma(bmp)
+    check_same_size(jpg, *pair)
+    return pair
 
 
-def check_same_size(path, jpg, bmp):
+def check_same_size(path: Path, jpg: Pixels, bmp: Pixels) -> None:
     """Raise BadImage, naming the JPG's path, where its pixels and its BMP's differ in height or width."""
     if jpg.shape[:2] != bmp.shape[:2]:
         (height, width), (bmp_height, bmp_width) = jpg.shape[:2], bmp.shape[:2]
@@ -261,14 +355,13 @@ def check_same_size(path, jpg, bmp):
 # ---- pixels ------------------------------------------------------------------------------
 
 
-def luma_of(pixels):
+def luma_of(pixels: Pixels) -> Pixels:
     """Full-range BT.601 luma, uint8 [H, W], of grey [H, W] or RGB [H, W, 3] uint8 pixels (JFIF)."""
     return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 
-def upright(pixels, exif):
-    """Turn coded pixels (uint8, grey or RGB) as their EXIF orientation says."""
-    orientation = exif.get(ORIENTATION, 1)
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn coded pixels (uint8, grey or RGB) as their EXIF orientation (1..8) says."""
     if orientation == 1:
         return pixels
     image = Image.fromarray(pixels)
@@ -276,19 +369,19 @@ def upright(pixels, exif):
     return np.asarray(ImageOps.exif_transpose(image))
 
 
-def jpeg_bytes(pixels, quality):
+def jpeg_bytes(pixels: Pixels, quality: int) -> bytes:
     """Grey [H, W] or RGB [H, W, 3] uint8 pixels as a JPEG file at a quality of 1..100, chroma 4:2:0."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 
-def compress(luma, quality):
+def compress(luma: Pixels, quality: int) -> Pixels:
     """Luma uint8 [H, W] through a grey JPEG in memory at a quality of 1..100; same shape and type."""
     return decode_jpeg(jpeg_bytes(luma, quality)).pixels
 
 
-def side_by_side(panels, titles):
+def side_by_side(panels: Sequence[Pixels], titles: Sequence[str]) -> Image.Image:
     """Set grey or RGB uint8 panels of one height in a row under their titles. Returns a PIL image."""
     gap, head = 8, 18
     width = sum(panel.shape[1] + gap for panel in panels) + gap
@@ -301,6 +394,6 @@ def side_by_side(panels, titles):
     return sheet
 
 
-def difference(after, before, gain=4):
+def difference(after: Pixels, before: Pixels, gain: int = 4) -> Pixels:
     """Signed difference of two uint8 arrays as a picture: 128 where equal, `gain` times magnified."""
     return np.clip(128 + gain * (after.astype(np.int16) - before), 0, 255).astype(np.uint8)

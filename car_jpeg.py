@@ -6,14 +6,18 @@ header; what was there before lies within half a step of what the file decodes t
 """
 
 import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
+
+from car_types import Floats, Pixels
 
 SIDE = 8  # of a block, in pixels
 BAND = 256  # rows taken at a time, so that memory does not grow with the picture
 # How far a coefficient may be moved, in steps. What was lost is rarely half a step: most coefficients
 # are small, and end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
-SHARE = 0.3
-# The luma's table at quality 50 in Annex K of T.81, which nearly every encoder multiplies by a factor.
-STANDARD_STEPS = np.array(
+SHARE = 0.35
+# The tables of luma and chroma at quality 50, Annex K of T.81, which nearly every encoder multiplies by
+# a factor.
+LUMA_STEPS = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -25,9 +29,11 @@ STANDARD_STEPS = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
+CHROMA_STEPS = np.full((SIDE, SIDE), 99)
+CHROMA_STEPS[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
-def coded_as_ycbcr(image):
+def coded_as_ycbcr(image: JpegImageFile) -> bool:
     """Whether an opened JPEG (PIL) codes luma, alone or with Cb and Cr (not CMYK, not RGB)."""
     luma, *chroma = image.layer  # (id, horizontal and vertical sampling, number of the table) of each
     if image.mode == "RGB":
@@ -39,28 +45,32 @@ def coded_as_ycbcr(image):
     return all(component[1] <= luma[1] and component[2] <= luma[2] for component in chroma)
 
 
-def steps_of(image, component):
+def steps_of(image: JpegImageFile, component: int) -> Floats | None:
     """The quantisation table of an opened JPEG's component (0 luma, 1 Cb, 2 Cr), float32 [8, 8].
 
-    A row holds the steps of one vertical frequency. None where the file states no such table.
+    A row holds the steps of one vertical frequency. None where the file states no such table, or
+    one with a step of 0, which only a damaged file has.
     """
     table = image.quantization.get(image.layer[component][3])
-    return None if table is None else np.array(table, np.float32).reshape(SIDE, SIDE)
+    return np.array(table, np.float32).reshape(SIDE, SIDE) if table and all(table) else None
 
 
-def coarseness(steps):
-    """By what factor a table [8, 8] is the standard one: 5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95."""
-    factors = steps / STANDARD_STEPS
+def coarseness(steps: Floats, component: int) -> float:
+    """By what factor a component's table [8, 8] is the standard one (component 0 luma, 1 Cb, 2 Cr).
+
+    5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95.
+    """
+    factors = steps / (CHROMA_STEPS if component else LUMA_STEPS)
     told = steps < 255  # where a byte ends, the factor may have been larger
     return float(np.median(factors[told]) if told.any() else factors.max())
 
 
-def coarseness_of_quality(quality):
+def coarseness_of_quality(quality: int) -> float:
     """The factor that libjpeg (jpeg_quality_scaling) takes for a quality of 1..100."""
     return 50 / quality if quality < 50 else max(2 - quality / 50, 1 / 100)
 
 
-def _cosines():
+def _cosines() -> Floats:
     """The transform of a block's 64 pixels, row by row, as one orthonormal matrix (T.81, A.3.3)."""
     frequency, pixel = np.mgrid[:SIDE, :SIDE]
     one_axis = np.cos((2 * pixel + 1) * frequency * np.pi / (2 * SIDE)) / 2
@@ -71,7 +81,7 @@ def _cosines():
 COSINES = _cosines()
 
 
-def keep_to_steps(change, samples, steps):
+def keep_to_steps(change: Floats, samples: Pixels, steps: Floats) -> None:
     """Limit a change to what the file allows: each coefficient to +- SHARE of its step [8, 8], in place.
 
     change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
@@ -86,11 +96,12 @@ def keep_to_steps(change, samples, steps):
         kept = np.clip(blocks @ COSINES.T, -limits, limits) @ COSINES
         clipped = (decoded.min(axis=1) == 0) | (decoded.max(axis=1) == 255)
         kept[clipped] = blocks[clipped]
-        kept = kept.reshape(-1, width // SIDE, SIDE, SIDE).swapaxes(1, 2)
-        change[rows, :width] = kept.reshape(-1, width)
+        band = change[rows, :width]  # perhaps of no columns, so that reshape is told all of its shape
+        kept = kept.reshape(band.shape[0] // SIDE, width // SIDE, SIDE, SIDE).swapaxes(1, 2)
+        band[...] = kept.reshape(band.shape)
 
 
-def _blocks(plane):
+def _blocks(plane: Pixels | Floats) -> Pixels | Floats:
     """The 8x8 blocks of [H, W], whose sides are multiples of 8: [N, 64]."""
     rows, columns = plane.shape[0] // SIDE, plane.shape[1] // SIDE
     return plane.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE * SIDE)

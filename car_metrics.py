@@ -6,11 +6,13 @@ import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
 
+from car_types import Pixels
+
 WINDOW = 11  # side of SSIM's Gaussian window, deviation 1.5
 BAND = 512  # rows taken at a time, so that memory does not grow with the picture
 
 
-def mse(picture, truth):
+def mse(picture: Pixels, truth: Pixels) -> float:
     """Mean squared error in squared grey levels of two uint8 [H, W] planes."""
     squares = 0
     for top in range(0, picture.shape[0], BAND):
@@ -19,14 +21,14 @@ def mse(picture, truth):
     return squares / picture.size
 
 
-def psnr(mean_squared_error):
+def psnr(mean_squared_error: float) -> float:
     """Peak signal-to-noise ratio in dB for a peak of 255 grey levels; infinite for no error."""
     if mean_squared_error == 0:
         return math.inf
     return 10 * math.log10(255**2 / mean_squared_error)
 
 
-def ssim(picture, truth):
+def ssim(picture: Pixels, truth: Pixels) -> float:
     """Mean structural similarity of two uint8 [H, W] planes; nan under 11 pixels of height or width.
 
     Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment, IEEE TIP 13 (2004).

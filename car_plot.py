@@ -1,6 +1,8 @@
 """A picture of the losses, drawn with Pillow: a plotting package would be a dependency for one file."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 from car_shell import whole_file
 from PIL import Image, ImageDraw, ImageFont
@@ -15,14 +17,14 @@ CURVES = (  # column of the CSV row, name, colour, width
 )
 
 
-def _ticks(low, high):
+def _ticks(low: float, high: float) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten) between low and high, at most nine."""
     power = 10 ** math.floor(math.log10(high - low))
     step = next(s for s in (power / 10, power / 5, power / 2, power, 2 * power) if (high - low) / s <= 8)
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def draw_losses(path, rows):
+def draw_losses(path: Path, rows: Sequence[Sequence[float]]) -> None:
     """Draw training and validation loss over the steps beside the JPG's own MSE, to a PNG.
 
     rows: as in losses.csv; losses in squared grey levels. The axis ends at 1.6 times the JPG's
@@ -36,12 +38,12 @@ def draw_losses(path, rows):
     image = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), "white")
     draw = ImageDraw.Draw(image)
 
-    def place(step, loss):
+    def place(step: float, loss: float) -> tuple[float, float]:
         x = LEFT + (WIDTH - LEFT - RIGHT) * step / last
         y = TOP + (HEIGHT - TOP - BOTTOM) * (high - min(loss, high)) / (high - low)
         return x * FINE, y * FINE
 
-    def write(x, y, text, anchor):
+    def write(x: float, y: float, text: str, anchor: str) -> None:
         draw.text((x * FINE, y * FINE), text, fill="black", anchor=anchor, font=font)
 
     for loss in _ticks(low, high):

@@ -7,8 +7,13 @@ no state shared. It is kept beside the records as split.json, with the options a
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from car_shell import UserError, whole_file
+
+Split = dict[str, Any]  # what split.json holds
 
 SPLIT_FILE = "split.json"
 SETS = ("train", "val", "test")
@@ -17,7 +22,7 @@ PARTS = {"val": 0.2, "test": 0.1}  # train takes the rest
 SLICES_OF_A_SERIES = r"^(.*)_slice_\d+(.*)$"
 
 
-def group_of(name, rule):
+def group_of(name: str, rule: str) -> str:
     """The group of an image name: what the rule matches in it (its parts in brackets, where it has any)."""
     match = re.search(rule, name)
     if match is None:
@@ -25,17 +30,21 @@ def group_of(name, rule):
     return "|".join(match.groups(default="")) if match.re.groups else match.group()
 
 
-def seeded_order(names, seed):
+def seeded_order(names: Iterable[str], seed: int) -> list[str]:
     """Names in an order that depends on nothing but them and the seed (no library's generator)."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())
+
+    def digest(name: str) -> bytes:
+        return hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+
+    return sorted(names, key=digest)
 
 
-def split_names(names, seed, rule):
+def split_names(names: Sequence[str], seed: int, rule: str) -> dict[str, list[str]]:
     """Split image names 70 % train, 20 % val, 10 % test, groups kept whole.
 
     Returns {set: sorted names}. Raises UserError where all names form one group.
     """
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         groups.setdefault(group_of(name, rule), []).append(name)
     if len(groups) < 2:
@@ -45,7 +54,7 @@ def split_names(names, seed, rule):
             f"('.*' makes each image its own group), or --all where the data is already split"
         )
     waiting = seeded_order(groups, seed)
-    sets = {}
+    sets: dict[str, list[str]] = {}
     for name, part in (("test", PARTS["test"]), ("val", PARTS["val"])):
         sets[name] = []
         if name == "test" and len(groups) == 2:
@@ -61,26 +70,33 @@ def split_names(names, seed, rule):
     return {name: sorted(sets[name]) for name in SETS}
 
 
-def write_split(folder, content):
+def write_split(folder: Path, content: Split) -> None:
     """Write split.json (a dict) into a folder."""
     with whole_file(folder / SPLIT_FILE, "w") as file:
         json.dump(content, file, indent=1)
 
 
-def read_split(folder):
+def read_split(folder: Path) -> Split | None:
     """Read a folder's split.json. Returns None where there is none; raises UserError if damaged."""
     path = folder / SPLIT_FILE
     if not path.exists():
         return None
     try:
         content = json.loads(path.read_text())
-        content["sets"], content["set"], content["files"], content["digests"]
-        return content
-    except (ValueError, KeyError, TypeError) as error:
+        re.compile(content["group_by"])
+        names = [name for which in SETS for name in content["sets"][which]]
+        texts = [content["set"], *names, *content["folders"], *content["digests"].values()]
+        counts, sums = content["files"], content.get("sums", {})
+        if not all(isinstance(text, str) for text in (*texts, *sums.values())) or content["set"] not in SETS:
+            raise ValueError("a text is missing")
+        if not counts or not all(type(count) is int and count > 0 for count in counts.values()):
+            raise ValueError("a count is missing")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, re.error) as error:
         raise UserError(f"{path} is damaged ({error!r}); run the loader again") from error
+    return content
 
 
-def check_disjoint(train, val):
+def check_disjoint(train: Split, val: Split) -> None:
     """Raise UserError where two split.json contents share an image, or a group of one folder.
 
     The same image is known by its pixels (a copy under another name counts), a group by its name.

@@ -13,30 +13,36 @@ load_val_data.py, 10 % for nobody: correct them with `run_car_images.py --split 
 --all takes the whole folder, for data that is split already.
 """
 
+import argparse
 import hashlib
-import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import car_shell
 import numpy as np
 import tensorflow as tf
-from car_shell import Progress, UserError, some_of
+from car_shell import Progress, Stopped, UserError, naming, some_of, whole_folder
 from PIL import Image
 
-from car_ds_loader import RECORDS_PER_FILE, record_builder
-from car_images import BadImage, compress, find_clean, find_pairs, read_luma, read_pair
+from car_ds_loader import RECORDS_PER_FILE, checksums_of, record_builder, sum_of
+from car_images import BadImage, Source, compress, find_clean, find_pairs, read_luma, read_pair
+from car_jpeg import SIDE as BLOCK
+from car_lock import locked
 from car_split import (
     SETS,
     SLICES_OF_A_SERIES,
     SPLIT_FILE,
     group_of,
+    read_split,
     seeded_order,
     split_names,
     write_split,
 )
 from car_tiles import patches
+from car_types import Pixels
 
 
-def arguments(manual, argv):
+def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line that both loaders share."""
     parser = car_shell.parser(manual)
     parser.add_argument("workdir", metavar="WORKDIR")
@@ -59,6 +65,13 @@ def arguments(manual, argv):
         metavar="N",
         help="with --quality: the images at 1/N of their size, which cleans those that were JPGs once (1)",
     )
+    parser.add_argument(
+        "--before",
+        nargs="+",
+        type=int,
+        metavar="Q",
+        help="with --quality: as many JPGs more, of images saved before at one of these, shifted",
+    )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
     parser.add_argument(
         "--group-by",
@@ -79,10 +92,10 @@ def arguments(manual, argv):
     for folder in args.folders:
         if not folder.is_dir():
             parser.error(f"there is no folder {folder}")
-    if any(not 1 <= quality <= 100 for quality in args.quality or []):
-        parser.error("argument --quality: a JPEG quality is 1..100")
-    if args.shrink > 1 and not args.quality:
-        parser.error("argument --shrink: only with --quality; a pair keeps its size")
+    if any(not 1 <= quality <= 100 for quality in [*(args.quality or []), *(args.before or [])]):
+        parser.error("argument --quality, --before: a JPEG quality is 1..100")
+    if (args.shrink > 1 or args.before) and not args.quality:
+        parser.error("argument --shrink, --before: only with --quality; a pair stays as it is")
     try:
         group_of("", args.group_by)
     except Exception as error:  # re.error, renamed in Python 3.13
@@ -90,7 +103,7 @@ def arguments(manual, argv):
     return args
 
 
-def find_sources(args):
+def find_sources(args: argparse.Namespace) -> tuple[list[Source], list[str]]:
     """Return (sources, lonely) of all folders, as the options ask: pairs, or clean images alone."""
     if args.quality:
         return [s for folder in args.folders for s in find_clean(folder)], []
@@ -98,7 +111,9 @@ def find_sources(args):
     return [s for pairs, _ in found for s in pairs], [n for _, lonely in found for n in lonely]
 
 
-def choose_set(sources, which, args):
+def choose_set(
+    sources: list[Source], which: str, args: argparse.Namespace
+) -> tuple[dict[str, list[str]], list[Source]]:
     """Return ({set: names}, the sources of this set in a seeded order)."""
     names = sorted({source.name for source in sources})
     if args.all:
@@ -115,24 +130,39 @@ def choose_set(sources, which, args):
     return sets, sorted(chosen, key=lambda source: rank[source.name])
 
 
-def read_planes(source, qualities, shrink):
-    """Read a source. Returns [(jpg, bmp)], uint8 [H, W] luma each: one pair, or one a quality."""
+def read_planes(source: Source, args: argparse.Namespace) -> list[tuple[Pixels, Pixels]]:
+    """Read a source. Returns [(jpg, bmp)], uint8 [H, W] luma each: one pair, or those that args ask for."""
     if source.jpg is not None:
-        return [read_pair(source)]
-    clean = np.asarray(Image.fromarray(read_luma(source.clean)).reduce(shrink))
-    return [(compress(clean, quality), clean) for quality in qualities]
+        return [read_pair(source.jpg, source.clean)]
+    clean = np.asarray(Image.fromarray(read_luma(source.clean)).reduce(args.shrink))
+    pairs = [(compress(clean, quality), clean) for quality in args.quality]
+    if args.before:
+        once, cut = saved_before(clean, args.before, source.name)
+        pairs += [(compress(once, quality), cut) for quality in args.quality]
+    return pairs
+
+
+def saved_before(clean: Pixels, qualities: list[int], name: str) -> tuple[Pixels, Pixels]:
+    """A plane as if from the web: saved at one of the qualities, then cut at the left and the top.
+
+    Returns (the cut plane as decoded, the clean one cut alike). Quality and cut follow from the name.
+    """
+    rng = np.random.default_rng(list(name.encode()))
+    top, left = rng.integers(1, BLOCK, 2)
+    return compress(clean, int(rng.choice(qualities)))[top:, left:], clean[top:, left:]
 
 
 class RecordWriter:
     """Writes records into numbered files of 10,000, and keeps count."""
 
-    def __init__(self, folder, prefix, side):
+    def __init__(self, folder: Path, prefix: str, side: int) -> None:
         self.folder, self.prefix = folder, prefix
-        self.counts = {}  # {file name: records}
-        self._build, self._file, self._name = record_builder(side), None, None
+        self.counts: dict[str, int] = {}  # {file name: records}
+        self._build, self._name = record_builder(side), ""
+        self._file: tf.io.TFRecordWriter | None = None
         self._squares, self._pixels = 0, 0
 
-    def write(self, jpg, bmp):
+    def write(self, jpg: Pixels, bmp: Pixels) -> None:
         """Write pairs of patches, uint8 [N, side, side] each."""
         for pair in zip(jpg, bmp, strict=True):
             if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
@@ -146,54 +176,58 @@ class RecordWriter:
         self._pixels += jpg.size
 
     @property
-    def total(self):
+    def total(self) -> int:
         """Records written so far."""
         return sum(self.counts.values())
 
     @property
-    def mse(self):
+    def mse(self) -> float:
         """Between the JPG and BMP patches written so far, squared grey levels."""
         return self._squares / max(self._pixels, 1)
 
-    def close(self):
+    def close(self) -> None:
         """Close the file at hand."""
         if self._file is not None:
             self._file.close()
 
 
-def refuse_foreign_files(folder, prefix):
+def refuse_foreign_files(folder: Path, which: str) -> None:
     """Raise UserError where the folder to be replaced holds anything but an older set of this kind."""
+    older = read_split(folder) if folder.exists() else None
+    ours = {SPLIT_FILE, *older["files"]} if older and older["set"] == which else set()
     for path in folder.iterdir() if folder.exists() else ():
-        ours = path.name == SPLIT_FILE or path.match(f"{prefix}_*.tfrecords")
-        if not ours:
+        if path.name not in ours:
             raise UserError(
                 f"{folder} is to be replaced as a whole, but holds {path.name}; name a folder that "
-                f"is empty, new, or holds an older {prefix} set only"
+                f"is empty, new, or holds an older {which} set of this loader only"
             )
 
 
-def main(which="train", manual=__doc__, argv=None):
-    """Write the records of one set, "train" or "val". Returns the exit status."""
-    args = arguments(manual, argv)
-    refuse_foreign_files(args.records, which)
-    sources, lonely = find_sources(args)
-    if not sources:
-        wanted = "images" if args.quality else "pairs NAME.jpg + NAME.bmp (clean images alone need --quality)"
-        raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found")
-    sets, chosen = choose_set(sources, which, args)
+def write_records(
+    chosen: list[Source], writer: RecordWriter, args: argparse.Namespace
+) -> tuple[list[str], list[str], dict[str, str]]:
+    """Write the patches of the chosen images.
 
-    partial = args.records.with_name(f"{args.records.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-    partial.mkdir(parents=True)
-    writer = RecordWriter(partial, which, args.patch_size)
-    bad, small, digests = [], [], {}
+    Returns (names of the bad ones, of the small ones, {name: digest of its pixels}). Raises Stopped
+    after the image in hand where a signal asked for it.
+    """
+    bad: list[str] = []
+    small: list[str] = []
+    digests: dict[str, str] = {}
     with Progress(len(chosen), "images") as progress:
         for source in chosen:
+            if car_shell.stop.number:
+                raise Stopped(
+                    f"stopped by {car_shell.stop.name}; {args.records} is as it was, "
+                    f"the same command starts anew"
+                )
             try:
-                planes = read_planes(source, args.quality, args.shrink)
+                planes = read_planes(source, args)
             except BadImage as reason:
-                bad.append(str(reason))
-                progress.say(f"left out: {bad[-1]}")
+                if not source.clean.parent.is_dir():
+                    raise UserError(f"{source.clean.parent} went away; no set is written") from reason
+                bad.append(source.name)
+                progress.say(f"left out: {reason}")
                 progress.step()
                 continue
             clean = planes[0][1]
@@ -205,28 +239,54 @@ def main(which="train", manual=__doc__, argv=None):
                 writer.write(patches(jpg, args.patch_size), patches(bmp, args.patch_size))
             progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
     writer.close()
-    if writer.total == 0:
-        shutil.rmtree(partial)
-        reason = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
-        raise UserError(f"no image of the {which} set gave a patch: {reason}")
-    write_split(
-        partial,
-        {
-            "set": which,
-            "sets": sets,
-            "seed": args.seed,
-            "group_by": args.group_by,
-            "all": args.all,
-            "folders": [str(folder.resolve()) for folder in args.folders],
-            "quality": args.quality,
-            "shrink": args.shrink,
-            "patch_size": args.patch_size,
-            "files": writer.counts,
-            "mse": writer.mse,
-            "digests": digests,
-        },
-    )
-    car_shell.replace_folder(partial, args.records)
+    return bad, small, digests
+
+
+def main(which: str = "train", manual: str | None = __doc__, argv: Sequence[str] | None = None) -> int:
+    """Write the records of one set, "train" or "val". Returns the exit status."""
+    args = arguments(manual, argv)
+    records = args.records.resolve()  # a link to a folder stays one: what it points to is replaced
+    records.parent.mkdir(parents=True, exist_ok=True)
+    with locked(args.records, records.with_name(f".{records.name}.lock")):
+        return write_set(args, which, records)
+
+
+def write_set(args: argparse.Namespace, which: str, records: Path) -> int:
+    """Write the records of one set into the folder `records`, and say what was done. Returns the status."""
+    refuse_foreign_files(args.records, which)
+    sources, lonely = find_sources(args)
+    if not sources:
+        wanted = "images" if args.quality else "pairs NAME.jpg + NAME.bmp (clean images alone need --quality)"
+        raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found")
+    sets, chosen = choose_set(sources, which, args)
+
+    car_shell.stop.hold()
+    names = rf"\.?{SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
+    with naming(args.records), whole_folder(records, names) as partial:
+        writer = RecordWriter(partial, which, args.patch_size)
+        bad, small, digests = write_records(chosen, writer, args)
+        if writer.total == 0:
+            why = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
+            raise UserError(f"no image of the {which} set gave a patch: {why}")
+        write_split(
+            partial,
+            {
+                "set": which,
+                "sets": sets,
+                "seed": args.seed,
+                "group_by": args.group_by,
+                "all": args.all,
+                "folders": [str(folder.resolve()) for folder in args.folders],
+                "quality": args.quality,
+                "shrink": args.shrink,
+                "before": args.before,
+                "patch_size": args.patch_size,
+                "files": writer.counts,
+                "sums": {name: sum_of(checksums_of(partial / name)[0]) for name in writer.counts},
+                "mse": writer.mse,
+                "digests": digests,
+            },
+        )
 
     print(
         f"{which} set in {args.records}: {len(chosen) - len(bad) - len(small)} of {len(sources)} images used"
@@ -238,9 +298,7 @@ def main(which="train", manual=__doc__, argv=None):
     if small:
         print(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {some_of(small)}")
     if bad:
-        print(f"left out as bad: {len(bad)}")
-        for reason in bad:
-            print(f"  {reason}")
+        print(f"left out as bad: {some_of(bad)}")
     print(f"patches: {writer.total} of {args.patch_size}x{args.patch_size} in {len(writer.counts)} files")
     print(f"MSE between JPG and BMP patches: {writer.mse:.3f} (the loss that training has to beat)")
     return 1 if bad else 0

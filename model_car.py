@@ -16,23 +16,32 @@ is a ReLU; the residual net's is linear and its output is added to the input, so
 net learns the artifact alone.
 """
 
+import io
 import json
 import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import keras
 import numpy as np
 import tensorflow as tf
-from car_shell import UserError, whole_file
+from car_shell import UserError, reason_of, whole_file
 
-from car_conv import columns_of, from_points, kernels_at_points, multiply, sum_columns, to_points
+from car_conv import columns_of, sum_columns, toom_cook_relu
 from car_jpeg import coarseness_of_quality
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
 GREY_LEVELS = 255.0
 NET = "AR-CNN 9-7-1-5"
+LARGEST = 1e6  # of a weight: trained ones are under 10
+MAX_BYTES = 2**22  # of weights, unpacked: ten times what they take
 WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
+
+Parameters = Sequence[tuple[tf.Tensor, tf.Tensor]]  # (kernel, bias) of each layer
+Layers = Callable[[tf.Tensor, Parameters, str], tf.Tensor]  # (maps, parameters, padding) -> maps
 
 
 class CarNet(keras.Model):
@@ -41,7 +50,7 @@ class CarNet(keras.Model):
     Muon works on matrices only, and He-normal's fan-in is then simply the number of rows.
     """
 
-    def __init__(self, residual, seed=0):
+    def __init__(self, residual: bool, seed: int = 0) -> None:
         super().__init__(name="car")
         self.residual = residual
         for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
@@ -56,7 +65,13 @@ class CarNet(keras.Model):
             self.add_weight(name=f"layer{number}_bias", shape=(maps_out,), initializer=bias)
         self.built = True
 
-    def call(self, luma, padding="SAME", layers=None, parameters=None):
+    def call(
+        self,
+        luma: tf.Tensor,
+        padding: str = "SAME",
+        layers: Layers | None = None,
+        parameters: Parameters | None = None,
+    ) -> tf.Tensor:
         """Correct luma, float32 [N, H, W, 1] in grey levels, unclipped.
 
         padding "SAME" keeps the size (zeros outside); "VALID" returns [N, H - 18, W - 18, 1],
@@ -69,11 +84,11 @@ class CarNet(keras.Model):
             return tf.nn.relu(maps) * GREY_LEVELS
         return maps * GREY_LEVELS + (inner(luma, RADIUS) if padding == "VALID" else luma)
 
-    def constants(self):
+    def constants(self) -> Parameters:
         """The parameters as arrays: what follows from them alone is then computed once."""
         return [(kernel.numpy(), bias.numpy()) for kernel, bias in self.parameters()]
 
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """(kernel [side, side, maps in, maps out], bias [maps out]) of each layer, as tensors."""
         pairs = zip(LAYERS, self.weights[::2], self.weights[1::2], strict=True)
         return [
@@ -82,22 +97,24 @@ class CarNet(keras.Model):
         ]
 
 
-def convolve(maps, kernel, bias, padding):
+Bank = dict[float | None, CarNet]  # by coarseness; the log's own under None
+
+
+def convolve(maps: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, padding: str) -> tf.Tensor:
     """A direct convolution with its bias: maps [N, H, W, C], kernel [side, side, C, K]."""
     return tf.nn.bias_add(tf.nn.conv2d(maps, kernel, 1, padding), bias)
 
 
-def direct_layers(maps, parameters, padding):
+def direct_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Tensor:
     """All four layers by direct convolution, up to the activation of the last."""
     for kernel, bias in parameters[:-1]:
         maps = tf.nn.relu(convolve(maps, kernel, bias, padding))
     return convolve(maps, *parameters[-1], padding)
 
 
-def fast_layers(maps, parameters, padding, xla=lambda part: part):
+def fast_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Tensor:
     """All four layers, layer 2 by Toom-Cook, up to the activation of the last.
 
-    To be compiled by XLA as a whole (training); xla compiles the parts that are no convolutions.
     Layer 4 has one map: a 1x1 convolution to a map for each of its 25 pixels, and shifted sums.
     """
     (kernel2, bias2), (kernel4, bias4) = parameters[1], parameters[3]
@@ -105,43 +122,37 @@ def fast_layers(maps, parameters, padding, xla=lambda part: part):
     maps = tf.nn.relu(convolve(maps, *parameters[0], padding))
     if padding == "SAME":
         maps = zero_pad(maps, side2 // 2)
-    width = maps.shape[2] - side2 + 1
-    products = multiply(xla(to_points)(maps), kernels_at_points(kernel2))
-    maps = xla(lambda products: tf.nn.relu(from_points(products)[:, :, :width] + bias2))(products)
+    maps = toom_cook_relu(maps, kernel2, bias2)
     maps = tf.nn.relu(convolve(maps, *parameters[2], "VALID"))
     if padding == "SAME":
         maps = zero_pad(maps, side4 // 2)
-    columns = tf.nn.conv2d(maps, columns_of(kernel4), 1, "VALID")
-    return xla(lambda columns: sum_columns(columns, side4))(columns) + bias4
+    return sum_columns(tf.nn.conv2d(maps, columns_of(kernel4), 1, "VALID"), side4) + bias4
 
 
-def fast_layers_in_parts(maps, parameters, padding):
-    """The same for correction, where oneDNN's convolutions between XLA's sums are the fastest."""
-    return fast_layers(maps, parameters, padding, xla=tf.function(jit_compile=True))
-
-
-def layers_for(conv):
-    """(layers for training, layers for correction) of a --conv option: "fast", "direct" or None.
+def layers_for(conv: str | None) -> Layers:
+    """The layers of a --conv option: "fast", "direct" or None.
 
     None chooses: fast on CPUs; direct on GPUs, where the fast form has not been measured.
     """
     if conv is None:
         conv = "direct" if tf.config.list_physical_devices("GPU") else "fast"
-    return (fast_layers, fast_layers_in_parts) if conv == "fast" else (direct_layers, direct_layers)
+    return fast_layers if conv == "fast" else direct_layers
 
 
-def zero_pad(maps, border):
+def zero_pad(maps: tf.Tensor, border: int) -> tf.Tensor:
     """Maps [N, H, W, C] with `border` zeros at each side."""
     return tf.pad(maps, [[0, 0], [border, border], [border, border], [0, 0]])
 
 
-def inner(patches, border):
+def inner(patches: tf.Tensor, border: int) -> tf.Tensor:
     """Patches [N, H, W, 1] without `border` pixels at each side."""
     kept = slice(border, -border or None)
     return patches[:, kept, kept]
 
 
-def squared_error(net, jpg, bmp, border, layers=None):
+def squared_error(
+    net: CarNet, jpg: tf.Tensor, bmp: tf.Tensor, border: int, layers: Layers | None = None
+) -> tf.Tensor:
     """Mean squared error of each patch in squared grey levels: float32 [N].
 
     jpg, bmp: float32 [N, side, side, 1], grey levels. The output is not clipped. `border`
@@ -155,7 +166,12 @@ def squared_error(net, jpg, bmp, border, layers=None):
     return tf.reduce_mean(tf.square(error), axis=[1, 2, 3])
 
 
-def describe(residual):
+def untouched_error(jpg: tf.Tensor, bmp: tf.Tensor, border: int) -> tf.Tensor:
+    """The JPG's own squared_error: what a net that changes nothing would get, float32 [N]."""
+    return tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])
+
+
+def describe(residual: bool) -> dict[str, Any]:
     """What the net is, as the small JSON beside its weights says it."""
     return {
         "net": NET,
@@ -165,12 +181,12 @@ def describe(residual):
     }
 
 
-def save_weights(net, log, **about):
+def save_weights(net: CarNet, log: Path, **about: float) -> None:
     """Write net's weights to log/model_checkpoint.npz, kernels as [side, side, in, out], and the JSON.
 
     about: numbers kept beside the weights (step, val_loss).
     """
-    arrays = {}
+    arrays: dict[str, Any] = {**about, "residual": net.residual}
     for number, layer in enumerate(LAYERS, start=1):
         kernel, bias = net.weights[2 * number - 2 : 2 * number]
         arrays[f"layer{number}_kernel"] = np.asarray(kernel).reshape(layer[0], *layer)
@@ -178,10 +194,10 @@ def save_weights(net, log, **about):
     with whole_file(log / NET_FILE, "w") as file:
         json.dump(describe(net.residual), file, indent=1)
     with whole_file(log / WEIGHTS_FILE) as file:
-        np.savez(file, **arrays, **about)
+        np.savez(file, **arrays)
 
 
-def load_net(log):
+def load_net(log: Path) -> CarNet:
     """Build the net that a log folder holds, with its best weights.
 
     Raises UserError where the files are missing, damaged, or those of another net. Nothing
@@ -190,36 +206,58 @@ def load_net(log):
     path = log / WEIGHTS_FILE
     try:
         about = json.loads((log / NET_FILE).read_text())
-        net = CarNet(residual=bool(about["residual"]))
+        net = CarNet(residual=about["residual"] is True)
         if about != describe(net.residual):
             raise UserError(f"{log / NET_FILE} describes another net than {NET}; train one here")
-        with np.load(path, allow_pickle=False) as arrays:
-            for number, layer in enumerate(LAYERS, start=1):
-                kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
-                shapes = (layer[0], *layer), (layer[2],)
-                if (kernel.shape, bias.shape) != shapes:
-                    raise UserError(f"{path}: layer {number} has another shape than {NET}'s")
-                if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-                    raise UserError(f"{path}: layer {number} holds weights that are not finite")
-                net.weights[2 * number - 2].assign(kernel.reshape(-1, layer[2]))
-                net.weights[2 * number - 1].assign(bias)
+        arrays = read_arrays(path)
+        if bool(arrays.get("residual", net.residual)) != net.residual:
+            raise UserError(f"{log / NET_FILE} is not the one of {path}: only one is of a residual net")
+        for number, layer in enumerate(LAYERS, start=1):
+            kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
+            shapes = (layer[0], *layer), (layer[2],)
+            if (kernel.shape, bias.shape) != shapes or kernel.dtype.kind + bias.dtype.kind != "ff":
+                raise UserError(f"{path}: layer {number} has another shape or type than {NET}'s")
+            if not (np.abs(kernel).max() < LARGEST and np.abs(bias).max() < LARGEST):
+                raise UserError(f"{path}: layer {number} holds weights that are not finite, or huge")
+            net.weights[2 * number - 2].assign(kernel.reshape(-1, layer[2]))
+            net.weights[2 * number - 1].assign(bias)
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename} is missing: {log} holds no trained net. Train one with "
             f"train_car.py, or name the folder 'pretrained' for the weights that came with this"
         ) from error
-    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} or its JSON is damaged or foreign ({error}); train again") from error
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # whatever the parsers of JSON, zip and numpy stumble over
+        raise UserError(
+            f"{path} or its JSON is damaged or foreign ({reason_of(error)}); train again"
+        ) from error
     return net
 
 
-def load_nets(log):
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name; pickles are refused. Raises what numpy and zipfile raise.
+
+    The file is parsed in memory, so that an OSError is the disk's and never a damaged file's,
+    whose places may lie before its beginning.
+    """
+    with open(path, "rb") as file:
+        data = io.BytesIO(file.read(MAX_BYTES))
+    with zipfile.ZipFile(data) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_BYTES:  # before any of it is unpacked
+            raise ValueError(f"{size} bytes unpacked")
+    with np.load(data, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def load_nets(log: Path) -> Bank:
     """Build the net of a log folder, and those of its bank if it has one: {coarseness: net}.
 
     The log's own net has the key None. A bank is the log folders q10, q20, ... inside, each trained on
     files of that quality; their keys are how coarse those are (car_jpeg.py). Raises UserError.
     """
-    nets = {None: load_net(log)}
+    nets: Bank = {None: load_net(log)}
     for folder in sorted(log.glob("q[0-9]*")):
         quality = folder.name[1:]
         if quality.isdecimal() and 1 <= int(quality) <= 100:

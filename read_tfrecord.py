@@ -8,21 +8,25 @@ ones. A damaged file is named with the record. --sheet draws pairs from all over
 BMP | difference.
 """
 
+import argparse
+from pathlib import Path
+
 import car_shell
 import numpy as np
 import tensorflow as tf
 from car_shell import whole_file
 
-from car_ds_loader import check_records, parse_batch
+from car_ds_loader import RecordFile, RecordSet, check_records, parse_batch
 from car_images import difference, side_by_side
 from car_metrics import psnr
+from car_types import Pixels
 
 SHEET_COLUMNS, SHEET_ROWS = 3, 6  # pairs on a sheet
 SHOWN_SIDE = 128  # pixels; smaller patches are magnified by a whole number
 TITLES = ("JPG", "BMP", "JPG - BMP, 4 times")
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = car_shell.parser(__doc__)
     parser.add_argument("workdir", metavar="WORKDIR")
@@ -36,15 +40,16 @@ def arguments():
     return args
 
 
-def spread_pairs(records, count):
-    """Pairs (jpg, bmp), uint8 [side, side] each, evenly spread over a RecordSet."""
+def spread_pairs(records: RecordSet, count: int) -> tuple[Pixels, Pixels]:
+    """Pairs (jpg, bmp), [N, side, side] each, evenly spread over a RecordSet."""
     stride = max(1, records.total // count)
     dataset = tf.data.TFRecordDataset([str(file.path) for file in records.files])
     batch = next(iter(dataset.shard(stride, 0).take(count).batch(count)))
-    return [patches.numpy().astype(np.uint8)[..., 0] for patches in parse_batch(batch, records.side)]
+    jpg, bmp = (patches.numpy().astype(np.uint8)[..., 0] for patches in parse_batch(batch, records.side))
+    return jpg, bmp
 
 
-def draw_sheet(path, records):
+def draw_sheet(path: Path, records: RecordSet) -> None:
     """Draw pairs from all over a RecordSet to a PNG."""
     jpg, bmp = spread_pairs(records, SHEET_COLUMNS * SHEET_ROWS)
     panels = []
@@ -59,7 +64,7 @@ def draw_sheet(path, records):
         side_by_side(panels, TITLES * (len(panels) // len(TITLES))).save(file, "PNG")
 
 
-def describe(file):
+def describe(file: RecordFile) -> str:
     """A RecordFile as a line for people."""
     return (
         f"{file.path.name}: {file.count} records, JPG {file.jpg_range[0]}..{file.jpg_range[1]}, "
@@ -67,7 +72,7 @@ def describe(file):
     )
 
 
-def main():
+def main() -> int:
     """Verify, print, draw. Returns the exit status."""
     args = arguments()
     records = check_records(args.records, lambda file: print(describe(file), flush=True))

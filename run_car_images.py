@@ -8,10 +8,10 @@ Where NAME.bmp stands beside NAME.jpg, MSE, PSNR and SSIM against it are printed
 after, of the luma, and written to results/figures.csv.
 """
 
-import csv
+import argparse
 import functools
-import math
 import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -19,40 +19,54 @@ from typing import NamedTuple
 import car_shell
 import numpy as np
 import tensorflow as tf
-from car_shell import Progress, UserError, some_of, whole_file
+from car_shell import some_of
 from PIL import Image
 
 from car_images import (
     MAX_PIXELS,
-    ORIENTATION,
     BadImage,
     Jpeg,
+    Plane,
     check_same_size,
-    difference,
     find_bmp,
-    find_jpegs,
     luma_of,
     read_jpeg,
     read_pixels,
-    side_by_side,
     upright,
 )
 from car_jpeg import coarseness, keep_to_steps
-from car_metrics import mse, psnr, ssim
-from car_split import SETS, SPLIT_FILE, read_split
+from car_lock import part_locked
+from car_results import (
+    Saved,
+    Stages,
+    choose_jpegs,
+    correct_folder,
+    describe,
+    measure,
+    name_fits,
+    refuse_twins,
+    result_path,
+    save_compare,
+    save_picture,
+    summary,
+)
+from car_split import SETS
 from car_tiles import MIN_SIDE, cut, isolated, mirror, seamless, stitch
-from model_car import RADIUS, layers_for, load_nets
+from car_types import Floats, Pixels
+from model_car import RADIUS, Bank, CarNet, layers_for, load_nets
 
-TILE_SIDE = 260  # of a core: cuts 512 and its multiples evenly, and is the fastest
+TILE_SIDE = 256  # of a core: cuts 512 and its multiples evenly, and is the fastest
 BATCH_PIXELS = 2**16  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
 ROWS = 256  # of the picture finished at a time
 TO_RGB = np.array([[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)  # Cb and Cr, JFIF (BT.601)
 MID_GREY = 127.5
-COLUMNS = ("name", "mse_before", "mse_after", "psnr_before", "psnr_after", "ssim_before", "ssim_after")
-CSV_SECONDS = 10  # between two writings of the CSV
+
+Forward = Callable[..., tf.Tensor]  # (tiles, gain) -> cores; see make_forward
+ForwardFor = Callable[[Floats | None, int], Forward]  # of a quantisation table and a component
+NEARLY = 1.4  # a set that is coarser than the file by no more than this fits it best (BSDS500 val)
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = car_shell.parser(__doc__)
     parser.add_argument("workdir", metavar="WORKDIR")
@@ -98,7 +112,7 @@ def arguments():
         type=car_shell.positive,
         default=TILE_SIDE,
         metavar="P",
-        help="largest side of a tile's core in pixels; changes speed, not the result (260)",
+        help="largest side of a tile's core in pixels; changes speed, not the result (256)",
     )
     parser.add_argument(
         "--overlap",
@@ -120,7 +134,7 @@ def arguments():
         parser.error(f"argument --patch-size: at least {MIN_SIDE}")
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
-    if args.results.resolve() == args.data.resolve():
+    if args.results.exists() and args.results.samefile(args.data):
         parser.error("results must be another folder than data")
     if not args.overlap:  # as the original did
         args.ignore_header = args.luma_only = True
@@ -136,18 +150,19 @@ def arguments():
 # ---- one image -----------------------------------------------------------------------------
 
 
-def make_forward(net, overlap, conv=None):
+def make_forward(net: CarNet, overlap: int, conv: str | None = None) -> Forward:
     """Return (tiles, gain) -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap].
 
     gain, a float32 tensor, 1 if not given, multiplies the contrast about mid-grey that the net
     sees, and divides it afterwards. Traced, and its XLA parts compiled, once for each shape: a
     second or so.
     """
-    _, layers = layers_for(conv)
+    layers = layers_for(conv)
     parameters, padding = net.constants(), "VALID" if overlap else "SAME"
 
     @tf.function
-    def forward(tiles, gain=tf.constant(1.0)):  # noqa: B008 (a tensor: no trace for each value)
+    # A gain that is a tensor: no trace for each value.
+    def forward(tiles: tf.Tensor, gain: tf.Tensor = tf.constant(1.0)) -> tf.Tensor:  # noqa: B008
         luma = MID_GREY + gain * (tf.cast(tiles, tf.float32)[..., tf.newaxis] - MID_GREY)
         corrected = net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
         return MID_GREY + (corrected - MID_GREY) / gain
@@ -155,69 +170,84 @@ def make_forward(net, overlap, conv=None):
     return forward
 
 
-def make_forward_for(nets, overlap, conv=None):
-    """Return steps -> forward for a file with that quantisation table of the luma (None: not known).
+def make_forward_for(nets: Bank, overlap: int, conv: str | None = None) -> ForwardFor:
+    """Return (steps, component) -> forward for a plane with that quantisation table (None: not known).
 
-    nets: as load_nets gives them. Of a bank the set of the nearest coarseness is taken, and the gain
-    brings the file's steps, and so its artifacts, to the size that the set was trained on.
+    nets: as load_nets gives them. Of a bank the coarsest set is taken that is at most NEARLY times as
+    coarse as the file. Where the file is the coarser one, the gain makes its steps, and so its artifacts,
+    as small as the set knows them; the other way about, raised contrast, does worse than a gain of 1.
+    A file finer than all sets has nothing to mend and stays as it is. Chroma (components 1 and 2) is
+    corrected by the same sets.
     """
     forwards = {factor: make_forward(net, overlap, conv) for factor, net in nets.items()}
-    factors = sorted(factor for factor in nets if factor)
+    factors = [factor for factor in nets if factor]
 
-    def forward_for(steps):
+    def unchanged(tiles: tf.Tensor) -> tf.Tensor:
+        inside = slice(overlap, -overlap or None)
+        return tf.cast(tiles[:, inside, inside], tf.float32)
+
+    def forward_for(steps: Floats | None, component: int) -> Forward:
         if steps is None or not factors:
             return forwards[None]
-        own = coarseness(steps)
-        nearest = min(factors, key=lambda factor: abs(math.log(factor / own)))
-        return functools.partial(forwards[nearest], gain=tf.constant(nearest / own, tf.float32))
+        own = coarseness(steps, component)
+        factor = max((factor for factor in factors if factor <= NEARLY * own), default=None)
+        if factor is None:
+            return unchanged
+        return functools.partial(forwards[factor], gain=tf.constant(min(1, factor / own), tf.float32))
 
     return forward_for
 
 
-def correct_plane(samples, forward, side, overlap):
+def correct_plane(samples: Pixels, forward: Forward, side: int, overlap: int) -> Floats:
     """Correct a plane, uint8 [H, W], tile by tile. Returns float32 [H, W], unclipped.
 
     Two batches are under way at a time: one is cut or stitched while the other is computed.
     """
-    tiling = seamless(*samples.shape, side, overlap) if overlap else isolated(*samples.shape, side)
+    height, width = samples.shape
+    tiling = seamless(height, width, side, overlap) if overlap else isolated(height, width, side)
     padded, corners = mirror(samples, tiling), tiling.corners
     corrected = np.empty(samples.shape, np.float32)
     batch = min(len(corners), max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width)))
 
-    def correct(first):
+    def correct(first: int) -> None:
         first = min(first, len(corners) - batch)  # the last batch is a full one too: one shape
         some = corners[first : first + batch]
         stitch(corrected, forward(tf.constant(cut(padded, tiling, some))).numpy(), some)
 
-    correct(0)  # traces and compiles, which is not for two at once
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(correct, range(batch, len(corners), batch)))
+        list(pool.map(correct, range(0, len(corners), batch)))
     return corrected
 
 
-def correct_8_ways(samples, forward, side, overlap):
+def correct_8_ways(samples: Pixels, forward: Forward, side: int, overlap: int) -> Floats:
     """The mean of what correct_plane makes of a plane and of its flips and turns, each put back."""
     total = np.zeros(samples.shape, np.float32)
     for turns in range(4):
         for flip in (slice(None), slice(None, None, -1)):
             corrected = correct_plane(np.rot90(samples, turns)[flip], forward, side, overlap)
             total += np.rot90(corrected[flip], -turns)
-    return total / 8
+    total /= 8
+    return total
 
 
-def chosen_planes(planes, args):
+def chosen_planes(planes: tuple[Plane, ...], args: argparse.Namespace) -> tuple[Plane, ...]:
     """The planes that args ask for, without their steps where these are not to be used."""
     chosen = planes[:1] if args.luma_only else planes
-    return [plane._replace(steps=None) for plane in chosen] if args.ignore_header else chosen
+    return tuple(plane._replace(steps=None) for plane in chosen) if args.ignore_header else chosen
 
 
-def correct_planes(planes, forward_for, args):
+def correct_planes(
+    planes: Sequence[Plane], forward_for: ForwardFor, args: argparse.Namespace
+) -> list[Floats]:
     """Correct the planes of a Jpeg as args say. Returns a list of float32 [h, w], unclipped."""
     correct = correct_8_ways if args.ensemble else correct_plane
-    return [correct(p.samples, forward_for(p.steps), args.patch_size, args.overlap) for p in planes]
+    return [
+        correct(plane.samples, forward_for(plane.steps, component), args.patch_size, args.overlap)
+        for component, plane in enumerate(planes)
+    ]
 
 
-def apply_correction(jpeg, corrected, strength):
+def apply_correction(jpeg: Jpeg, corrected: list[Floats], strength: float) -> Pixels:
     """Add the changes of the planes to a Jpeg's pixels. Returns uint8 of pixels' shape.
 
     corrected: what correct_planes made of jpeg.planes; used up.
@@ -230,8 +260,8 @@ def apply_correction(jpeg, corrected, strength):
         if plane.steps is not None:
             keep_to_steps(change, plane.samples, plane.steps)
         change *= strength
-    luma, *chroma = corrected
-    chroma = [Image.fromarray(change) for change in chroma]
+    luma, *colours = corrected
+    chroma = [Image.fromarray(change) for change in colours]
     result = np.empty_like(jpeg.pixels)
     for top in range(0, luma.shape[0], ROWS):
         rows = slice(top, top + ROWS)
@@ -244,7 +274,7 @@ def apply_correction(jpeg, corrected, strength):
     return result
 
 
-def interpolated(chroma, shape, rows):
+def interpolated(chroma: Image.Image, shape: tuple[int, ...], rows: slice) -> Floats:
     """Rows of a chroma plane (PIL, mode F) at the luma's shape (H, W), as libjpeg makes them: float32.
 
     Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample) for 4:2:0.
@@ -256,192 +286,43 @@ def interpolated(chroma, shape, rows):
     return np.asarray(chroma.resize((width, bottom - top), Image.Resampling.BILINEAR, box))
 
 
-def measure(name, before, after, truth):
-    """A row of the CSV: MSE, PSNR and SSIM of two luma planes against the truth's, uint8 [H, W]."""
-    errors = mse(before, truth), mse(after, truth)
-    return (name, *errors, *map(psnr, errors), ssim(before, truth), ssim(after, truth))
-
-
-def save_picture(path, pixels, jpeg, keep):
-    """Write uint8 pixels as BMP or, with EXIF (orientation reset) and ICC profile, as PNG."""
-    extra = {}
-    if keep:
-        if ORIENTATION in jpeg.exif:
-            jpeg.exif[ORIENTATION] = 1
-        extra = {"exif": jpeg.exif.tobytes()} if len(jpeg.exif) else {}
-        extra |= {"icc_profile": jpeg.icc_profile} if jpeg.icc_profile else {}
-    with whole_file(path) as file:
-        Image.fromarray(pixels).save(file, "PNG" if keep else "BMP", **extra)
-
-
-def save_compare(path, before, after, truth):
-    """Save JPG | corrected | BMP (where there is one) | what changed, as PNG."""
-    panels, titles = [before, after], ["JPG", "corrected"]
-    if truth is not None:
-        panels.append(truth)
-        titles.append("BMP")
-    panels.append(difference(luma_of(after), luma_of(before)))
-    titles.append("what changed, 4 times, grey = nothing")
-    with whole_file(path) as file:
-        side_by_side(panels, titles).save(file, "PNG")
-
-
 class Loaded(NamedTuple):
-    """A JPEG that is ready for the net, and its BMP, upright, where there is one."""
+    """A JPEG that is ready for the net; its pixels and, where there is one, its BMP's, upright."""
 
     jpeg: Jpeg
-    truth: np.ndarray | None
+    before: Pixels
+    truth: Pixels | None
 
 
-def load(jpg, args):
+def load(jpg: Path, args: argparse.Namespace) -> Loaded:
     """Read a JPEG, of its planes those that args ask for, and the BMP beside it. Raises BadImage."""
+    if not name_fits(result_path(jpg, args)):
+        raise BadImage(f"{jpg.name}: the name of its result would be too long")
     jpeg, bmp = read_jpeg(jpg, args.max_pixels), find_bmp(jpg)
     jpeg = jpeg._replace(planes=chosen_planes(jpeg.planes, args))
+    before = upright(jpeg.pixels, jpeg.orientation)
     truth = read_pixels(bmp, args.max_pixels) if bmp else None
-    if bmp:
-        check_same_size(jpg, upright(jpeg.pixels, jpeg.exif), truth)
-    return Loaded(jpeg, truth)
+    if truth is not None:
+        check_same_size(jpg, before, truth)
+    return Loaded(jpeg, before, truth)
 
 
-def save(jpg, loaded, corrected, args):
-    """Apply the corrected luma and write the result.
-
-    Returns (number of pixels, whether metadata was lost, CSV row or None).
-    """
-    jpeg, truth = loaded
-    before = upright(jpeg.pixels, jpeg.exif)
-    after = upright(apply_correction(jpeg, corrected, args.strength), jpeg.exif)
+def save(jpg: Path, loaded: Loaded, corrected: list[Floats], args: argparse.Namespace) -> Saved:
+    """Apply the corrected planes, measure against the BMP, and write the result. Returns Saved."""
+    jpeg, before, truth = loaded
+    after = upright(apply_correction(jpeg, corrected, args.strength), jpeg.orientation)
     if args.compare:
         save_compare(args.results / f"{jpg.stem}_compare.png", before, after, truth)
-    row = measure(jpg.stem, *map(luma_of, (before, after, truth))) if truth is not None else None
+    row = None
+    if truth is not None:
+        row = measure(jpg.stem, luma_of(before), luma_of(after), luma_of(truth))
     keep = args.format == "png"
     save_picture(result_path(jpg, args), after, jpeg, keep)
-    lost = not keep and (len(jpeg.exif) > 0 or jpeg.icc_profile is not None)
-    return jpeg.pixels.shape[0] * jpeg.pixels.shape[1], lost, row
+    lost = not keep and bool(jpeg.exif or jpeg.icc_profile)
+    return Saved(jpeg.pixels.shape[0] * jpeg.pixels.shape[1], lost, jpeg.exif_lost, row)
 
 
-def result_path(jpg, args):
-    """Where the result of a JPEG goes."""
-    return args.results / f"{jpg.stem}_car.{args.format}"
-
-
-# ---- the folder ----------------------------------------------------------------------------
-
-
-def choose_jpegs(args):
-    """The JPEGs to correct: those of the folder, of --split, of --shard. Raises UserError for none."""
-    jpegs = find_jpegs(args.data)
-    if args.split:
-        split = read_split(args.log)
-        if split is None:
-            raise UserError(
-                f"{args.log / SPLIT_FILE} is missing: --split needs the log of a training on records "
-                f"that the loaders wrote"
-            )
-        names = set(split["sets"][args.split])
-        jpegs = [jpg for jpg in jpegs if jpg.stem in names]
-        print(f"{args.split} set: {len(jpegs)} of {len(names)} images are in {args.data}")
-    part, parts = args.part
-    if not jpegs:
-        raise UserError(f"{args.data} holds no .jpg or .jpeg to correct")
-    return jpegs[part - 1 :: parts]
-
-
-def figures_file(args):
-    """The CSV's path; each shard has its own."""
-    part, parts = args.part
-    return args.results / ("figures.csv" if parts == 1 else f"figures_{part}_of_{parts}.csv")
-
-
-def read_figures(path):
-    """Read a CSV of an earlier run as {name: row}; empty where there is none."""
-    if not path.exists():
-        return {}
-    with open(path, newline="") as file:
-        return {name: (name, *map(float, values)) for name, *values in list(csv.reader(file))[1:]}
-
-
-def write_figures(path, rows):
-    """Write {name: row} to the CSV."""
-    with whole_file(path, "w") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows.values()])
-
-
-def describe(row):
-    """A CSV row as a line for people."""
-    name, mse_before, mse_after, psnr_before, psnr_after, ssim_before, ssim_after = row
-    line = f"{name}: MSE {mse_before:.2f} -> {mse_after:.2f}, PSNR {psnr_before:.2f} -> {psnr_after:.2f} dB"
-    return line if math.isnan(ssim_before) else f"{line}, SSIM {ssim_before:.4f} -> {ssim_after:.4f}"
-
-
-def summary(rows):
-    """The mean over images of every column, as a CSV row (SSIM over those that have one)."""
-    columns = list(zip(*rows.values(), strict=True))[1:]
-    return (
-        f"mean of {len(rows)} images",
-        *(float(np.nanmean(c)) if not np.isnan(c).all() else math.nan for c in columns),
-    )
-
-
-def correct_in_order(args, forward_for, jpegs):
-    """Yield (jpg, future of what save returns) in order; result() raises BadImage for a bad image.
-
-    One thread loads the next image and one saves the last, while the net works on this one.
-    """
-    with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
-        following = loading.submit(load, jpegs[0], args)
-        waiting = None
-        for jpg, after in zip(jpegs, [*jpegs[1:], None], strict=True):
-            outcome, following = following, loading.submit(load, after, args) if after else None
-            if outcome.exception() is None:
-                corrected = correct_planes(outcome.result().jpeg.planes, forward_for, args)
-                outcome = saving.submit(save, jpg, outcome.result(), corrected, args)
-            if waiting:
-                yield waiting
-            waiting = jpg, outcome
-        yield waiting
-
-
-def correct_folder(args, forward_for, jpegs):
-    """Correct all; name the bad ones and go on. Returns (rows by name, names of bad images)."""
-    figures = figures_file(args)
-    rows = read_figures(figures) if args.skip_existing else {}
-    # A result whose figures did not reach the CSV before a kill is made again.
-    skipped = [
-        jpg
-        for jpg in (jpegs if args.skip_existing else ())
-        if result_path(jpg, args).exists() and (jpg.stem in rows or not find_bmp(jpg))
-    ]
-    left = sorted(set(jpegs) - set(skipped))
-    bad, pixels, lost_said, written_at = [], 0, False, 0.0
-    with Progress(len(jpegs), "images", done=len(skipped)) as progress:
-        for jpg, outcome in correct_in_order(args, forward_for, left) if left else ():
-            try:
-                size, lost, row = outcome.result()
-            except BadImage as reason:
-                bad.append(jpg.name)
-                progress.say(f"left out: {reason}")
-                progress.step()
-                continue
-            pixels += size
-            if lost and not lost_said:
-                progress.say(f"{jpg.name}: BMP holds no EXIF or ICC profile; --format png keeps them")
-                lost_said = True
-            if row:
-                rows[jpg.stem] = row
-                progress.say(describe(row))
-                if progress.seconds - written_at > CSV_SECONDS:
-                    write_figures(figures, rows)
-                    written_at = progress.seconds
-            progress.step(note=f"{pixels / progress.seconds / 1e6:.2f} megapixels a second")
-    if rows:
-        write_figures(figures, rows)
-    already = f", {len(skipped)} were there already" if skipped else ""
-    print(f"corrected {len(left) - len(bad)} of {len(jpegs)} images into {args.results}{already}")
-    return rows, bad
-
-
-def main():
+def main() -> int:
     """Correct the folder. Returns the exit status: 1 if an image was bad."""
     args = arguments()
     if args.log.name == "pretrained" and not args.log.exists():
@@ -449,8 +330,17 @@ def main():
         print(f"weights: those that came with this suite, {args.log}")
     jpegs = choose_jpegs(args)
     forward_for = make_forward_for(load_nets(args.log), args.overlap, args.conv)
+    stages = Stages(
+        load=functools.partial(load, args=args),
+        correct=lambda loaded: correct_planes(loaded.jpeg.planes, forward_for, args),
+        save=functools.partial(save, args=args),
+    )
+    part, parts = args.part
     args.results.mkdir(parents=True, exist_ok=True)
-    rows, bad = correct_folder(args, forward_for, jpegs)
+    with part_locked(args.results, part, parts) as lock:
+        car_shell.stop.hold()
+        refuse_twins(args, jpegs, lock)
+        rows, bad = correct_folder(args, stages, jpegs[part - 1 :: parts])
     if rows:
         print(describe(summary(rows)))
     if bad:

@@ -13,29 +13,47 @@ On several machines start the same command on each with TF_CONFIG set; log must 
 disk that all of them see. --batch-size is the batch of all machines together.
 """
 
+import argparse
+import contextlib
 import os
-import signal
+from collections.abc import Callable
+from pathlib import Path
 
 import car_shell
 import keras
 import numpy as np
 import tensorflow as tf
-from car_shell import Progress, UserError
+from car_shell import Progress, UserError, naming
 
-from car_ds_loader import check_records, training_batches, validation_batches
+from car_ds_loader import RecordSet, check_records, training_batches, validation_batches
+from car_lock import locked
 from car_plot import draw_losses
-from car_run import COLUMNS, Run, claim_folder
+from car_run import COLUMNS, PICTURE_FILE, Row, Run, claim_folder
 from car_split import check_disjoint, read_split, write_split
-from model_car import RADIUS, direct_layers, inner, layers_for, squared_error
+from model_car import (
+    LARGEST,
+    RADIUS,
+    CarNet,
+    Layers,
+    direct_layers,
+    layers_for,
+    squared_error,
+    untouched_error,
+)
 
-PICTURE_FILE = "losses.png"
+LOCK_FILE = ".car.lock"
 SHOWN_PATCHES = 6  # in TensorBoard
 PART_PIXELS = 2**15  # of a batch that go through the net together
 EVAL_PIXELS = 2**16  # in one validation batch, at the most
+MUON_SINCE = (3, 13)  # Keras; the Muon of older ones takes steps of another size
 STATE_SECONDS = 60  # between two savings of the state: what a kill can cost
 
+Batch = tuple[tf.Tensor, tf.Tensor]  # jpg and bmp, float32 [N, side, side, 1]
+Losses = tuple[tf.Tensor, tf.Tensor]  # of the net, and of the JPG itself
+Told = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # by a step: the two losses, and whether weights are sane
 
-def arguments():
+
+def arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = car_shell.parser(__doc__)
     parser.add_argument("workdir", metavar="WORKDIR")
@@ -83,8 +101,15 @@ def arguments():
         help="a fixed choice of this many validation patches (2000)",
     )
     args = car_shell.parse(parser, None, inputs=["train", "val"], outputs=["log"])
+    if any(args.log.resolve() == records.resolve() for records in (args.train, args.val)):
+        parser.error("log must be another folder than the records")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
+    if args.optimizer == "muon" and tuple(map(int, keras.__version__.split(".")[:2])) < MUON_SINCE:
+        parser.error(
+            f"argument --optimizer: muon needs Keras 3.13 or later, which needs Python 3.11 or later; "
+            f"this is Keras {keras.__version__}"
+        )
     if args.init:
         args.init = args.workdir / args.init
         if not args.init.is_dir():
@@ -92,20 +117,20 @@ def arguments():
     return args
 
 
-def make_strategy():
+def make_strategy() -> tf.distribute.Strategy:
     """Several machines if TF_CONFIG says so, else all GPUs of this one, else its CPU."""
     if "TF_CONFIG" in os.environ:
         return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.MirroredStrategy()
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one that writes files."""
     cluster = strategy.cluster_resolver
     return not cluster or not cluster.task_type or cluster.task_id == 0
 
 
-def make_optimizer(args):
+def make_optimizer(args: argparse.Namespace) -> keras.optimizers.Optimizer:
     """Adam, or Muon on the kernel matrices with Adam on the biases and the last layer.
 
     Muon (Jordan 2024; Liu et al., arXiv 2502.16982) makes each update of a matrix orthogonal.
@@ -118,7 +143,7 @@ def make_optimizer(args):
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-def parts_of(patches, side, layers):
+def parts_of(patches: int, side: int, layers: Layers) -> int:
     """Into how many equal parts a batch is cut: the fewest of which each stays in a cache.
 
     The direct form gains nothing by it, and takes the batch as a whole.
@@ -129,65 +154,85 @@ def parts_of(patches, side, layers):
     return next(fits, patches)
 
 
-def make_loss_and_gradients(net, layers, batch_size, border):
-    """The function (jpg, bmp) -> [loss, the JPG's MSE, *gradients], sums over patches / batch_size."""
+def make_loss_and_gradients(
+    net: CarNet, layers: Layers, batch_size: int, border: int
+) -> Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
+    """The function (jpg, bmp) -> [loss, the JPG's MSE, *gradients], sums over patches / batch_size.
 
-    @tf.function(jit_compile=True)
-    def of_part(jpg, bmp):
+    The direct form is compiled by XLA as a whole; the fast one compiles its sums by itself (car_conv.py)
+    and leaves the convolutions to oneDNN, which makes twice the speed of a whole by XLA.
+    """
+
+    @tf.function(jit_compile=layers is direct_layers)
+    def of_part(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(squared_error(net, jpg, bmp, border, layers)) / batch_size
-        jpg_mse = tf.reduce_mean(tf.square(inner(jpg - bmp, border))) * (jpg.shape[0] / batch_size)
+        jpg_mse = tf.reduce_sum(untouched_error(jpg, bmp, border)) / batch_size
         return [loss, jpg_mse, *tape.gradient(loss, net.trainable_variables)]
 
-    def loss_and_gradients(jpg, bmp):
-        parts = parts_of(*jpg.shape[:2], layers)
-        pairs = zip(tf.split(jpg, parts), tf.split(bmp, parts), strict=True)
-        return [tf.add_n(values) for values in zip(*(of_part(*pair) for pair in pairs), strict=True)]
+    def loss_and_gradients(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
+        parts = parts_of(jpg.shape[0], jpg.shape[1], layers)
+        totals: list[tf.Tensor] = []
+        for pair in zip(tf.split(jpg, parts), tf.split(bmp, parts), strict=True):
+            with tf.control_dependencies(totals):  # one after the other, in the memory of one
+                values = of_part(*pair)
+            totals = [tf.add(*pair) for pair in zip(totals, values, strict=True)] if totals else values
+        return totals
 
     return loss_and_gradients
 
 
-def make_train_step(strategy, run, layers, batch_size, border):
-    """The function of one training step: (jpg, bmp) distributed batches -> (loss, JPG's MSE), means.
+def make_train_step(
+    strategy: tf.distribute.Strategy, run: Run, layers: Layers, batch_size: int, border: int
+) -> Callable[[Batch], Told]:
+    """The function of one step: (jpg, bmp) distributed batches -> (loss, JPG's MSE, are the weights sane).
 
-    Loss and gradients are compiled by XLA for each replica. apply_gradients stays outside: the
+    The losses are means. Weights count as sane up to the size that load_net takes: a loss alone does not
+    tell, as oneDNN's ReLU makes 0 of NaN.
+
+    What XLA compiles is loss and gradients, for each replica. apply_gradients stays outside: the
     sum over machines that it makes cannot be compiled for CPUs.
     """
     loss_and_gradients = make_loss_and_gradients(run.net, layers, batch_size, border)
 
-    def replica_step(jpg, bmp):
+    def replica_step(jpg: tf.Tensor, bmp: tf.Tensor) -> Losses:
         loss, jpg_mse, *gradients = loss_and_gradients(jpg, bmp)
         run.optimizer.apply_gradients(zip(gradients, run.net.trainable_variables, strict=True))
         return loss, jpg_mse
 
     @tf.function
-    def train_step(batch):
+    def train_step(batch: Batch) -> Told:
         losses = strategy.run(replica_step, args=batch)
-        return tuple(strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None) for loss in losses)
+        loss, jpg_mse = (strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in losses)
+        sane = [tf.reduce_all(tf.abs(weight) < LARGEST) for weight in run.net.trainable_variables]
+        return loss, jpg_mse, tf.reduce_all(sane)
 
     return train_step
 
 
-def make_validate(net, layers, batches, border):
+def make_validate(
+    net: CarNet, layers: Layers, batches: tf.data.Dataset, border: int
+) -> Callable[[], tuple[float, float]]:
     """The function of one validation: () -> (loss, JPG's MSE), means over the fixed choice of records."""
 
-    @tf.function(jit_compile=True)
-    def sums(jpg, bmp):
+    @tf.function(jit_compile=layers is direct_layers)
+    def sums(jpg: tf.Tensor, bmp: tf.Tensor) -> Losses:
         jpg, bmp = tf.cast(jpg, tf.float32), tf.cast(bmp, tf.float32)
-        untouched = tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])
-        return tf.reduce_sum(squared_error(net, jpg, bmp, border, layers)), tf.reduce_sum(untouched)
+        loss = squared_error(net, jpg, bmp, border, layers)
+        return tf.reduce_sum(loss), tf.reduce_sum(untouched_error(jpg, bmp, border))
 
-    def validate():
+    def validate() -> tuple[float, float]:
         totals, count = np.zeros(2), 0
         for jpg, bmp in batches:
             totals += [float(value) for value in sums(jpg, bmp)]
             count += len(jpg)
-        return totals / count
+        loss, jpg_mse = (totals / count).tolist()
+        return loss, jpg_mse
 
     return validate
 
 
-def write_summaries(row, net, shown):
+def write_summaries(row: Row, net: CarNet, shown: Batch) -> None:
     """Send a CSV row, the weights and a few corrected patches to TensorBoard."""
     values = dict(zip(COLUMNS, row, strict=True))
     step = values.pop("step")
@@ -202,7 +247,7 @@ def write_summaries(row, net, shown):
     tf.summary.image("JPG, corrected, BMP", picture, step, max_outputs=SHOWN_PATCHES)
 
 
-def checked(folder):
+def checked(folder: Path) -> RecordSet:
     """Read a folder of records through, with a line for each file. Returns the RecordSet."""
     records = check_records(folder)
     size = f"{records.side}x{records.side}"
@@ -210,28 +255,23 @@ def checked(folder):
     return records
 
 
-def check_finite(loss, step, log):
-    """Raise UserError where a loss is NaN or infinite: further steps could not mend it."""
-    if not np.isfinite(loss):
+def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
+    """Raise UserError where a loss is NaN or infinite, or a weight is: further steps could not mend it."""
+    if not (np.isfinite(loss) and sane):
+        what = "a weight is huge or no number" if np.isfinite(loss) else f"the loss is {loss}"
         raise UserError(
-            f"the loss is {loss} at step {step}; stopped. What {log} holds of the steps before is kept; "
+            f"{what} at step {step}; stopped. What {log} holds of the steps before is kept; "
             f"train into a new log folder with a lower --learning-rate"
         )
 
 
-class StopSignal:
-    """Remembers SIGINT or SIGTERM, so that the loop ends after the step in hand."""
-
-    def __init__(self):
-        self.number = None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number, _frame):
-        self.number = number
-
-
-def train(args, strategy, run, train_set, val_set):
+def train(
+    args: argparse.Namespace,
+    strategy: tf.distribute.Strategy,
+    run: Run,
+    train_set: RecordSet,
+    val_set: RecordSet,
+) -> int:
     """The loop. Returns the exit status: 0, or 128 + the signal that ended it early."""
     first_step = int(run.step)
     batches = training_batches(train_set, args.batch_size, args.seed, first_step, args.augment)
@@ -239,22 +279,25 @@ def train(args, strategy, run, train_set, val_set):
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     batches = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
     held_back = validation_batches(val_set, args.val_patches, max(1, EVAL_PIXELS // val_set.side**2))
-    layers, _ = layers_for(args.conv)
+    layers = layers_for(args.conv)
     train_step = make_train_step(strategy, run, layers, args.batch_size, args.loss_border)
     validate = make_validate(run.net, layers, held_back, args.loss_border)
-    writer = (
-        tf.summary.create_file_writer(str(args.log / "tensorboard"))
-        if run.chief
-        else tf.summary.create_noop_writer()
-    )
+    tensorboard = args.log / "tensorboard"
+    with naming(tensorboard):
+        writer = (
+            tf.summary.create_file_writer(str(tensorboard)) if run.chief else tf.summary.create_noop_writer()
+        )
     shown = next(iter(held_back))
-    stop = StopSignal()
+    stop = car_shell.stop
+    stop.hold()
 
     with Progress(args.steps, "steps", done=first_step) as progress, writer.as_default():
         saved_at = progress.seconds
         for step in range(first_step + 1, args.steps + 1):
-            loss, jpg_mse = (float(value) for value in train_step(next(batches)))
-            check_finite(loss, step, args.log)
+            with naming(args.train):
+                batch = next(batches)
+            loss, jpg_mse, sane = (value.numpy() for value in train_step(batch))
+            check_finite(loss, step, args.log, sane)
             run.count(step, loss, jpg_mse)
             progress.step(note=f"loss {loss:.2f}")
             at_row = step % args.val_every == 0 or step == args.steps
@@ -263,22 +306,24 @@ def train(args, strategy, run, train_set, val_set):
                 check_finite(val_loss, step, args.log)
                 row = run.add_row(val_loss, val_jpg_mse)
                 if run.chief:
-                    write_summaries(row, run.net, shown)
+                    with naming(tensorboard):
+                        write_summaries(row, run.net, shown)
+                        writer.flush()
                 progress.say(
-                    "step {:6d}   train {:.3f} (JPG {:.3f})   val {:.3f} (JPG {:.3f})   rate {:.2e}".format(
+                    "step {:6.0f}   train {:.3f} (JPG {:.3f})   val {:.3f} (JPG {:.3f})   rate {:.2e}".format(
                         *row
                     )
                 )
             if at_row or stop.number or progress.seconds - saved_at > STATE_SECONDS:
                 run.save()
                 saved_at = progress.seconds
-            if stop.number:
+            if stop.number and step < args.steps:
                 progress.say(f"stopped after step {step}; the same command goes on from there")
-                return 128 + stop.number
+                return stop.status
     return 0
 
 
-def main():
+def main() -> int:
     """Check everything, then train. Returns the exit status."""
     args = arguments()
     strategy = make_strategy()
@@ -295,21 +340,34 @@ def main():
         print("no split.json beside the records: whether both sets share images cannot be checked")
 
     args.log.mkdir(parents=True, exist_ok=True)
-    claim_folder(args.log, args, train_set, val_set, write=chief)
-    if chief and train_split:
-        write_split(args.log, train_split)
-    run = Run(args.log, strategy, lambda: make_optimizer(args), args.residual, args.seed, chief)
-    if args.init:
-        run.start_from(args.init)
-    run.restore()
-    if int(run.step) >= args.steps:
-        print(f"finished: {args.log} is at step {int(run.step)}; a larger --steps goes on")
-        return 0
-    if int(run.step):
-        print(f"going on after step {int(run.step)}")
-    status = train(args, strategy, run, train_set, val_set)
-    if chief and run.rows:
-        draw_losses(args.log / PICTURE_FILE, run.rows)
+    with locked(args.log, args.log / LOCK_FILE) if chief else contextlib.nullcontext():
+        claim_folder(args.log, args, train_set, val_set, write=chief)
+        if chief and train_split:
+            write_split(args.log, train_split)
+        run = Run(args.log, strategy, lambda: make_optimizer(args), args.residual, args.seed, chief)
+        if args.init:
+            run.start_from(args.init)
+        run.restore()
+        return go_on(args, strategy, run, train_set, val_set)
+
+
+def go_on(
+    args: argparse.Namespace,
+    strategy: tf.distribute.Strategy,
+    run: Run,
+    train_set: RecordSet,
+    val_set: RecordSet,
+) -> int:
+    """Train from where the run is, and draw the losses. Returns the exit status."""
+    status, first_step = 0, int(run.step)
+    if first_step >= args.steps:
+        print(f"finished: {args.log} is at step {first_step}; a larger --steps goes on")
+    else:
+        if first_step:
+            print(f"going on after step {first_step}")
+        status = train(args, strategy, run, train_set, val_set)
+    if run.chief and run.rows:
+        draw_losses(args.log / PICTURE_FILE, run.rows)  # again where finished: a kill may have come before it
         print(
             f"best validation loss {float(run.best):.3f}, the JPG's {run.rows[-1][4]:.3f}; all in {args.log}"
         )

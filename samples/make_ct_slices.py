@@ -8,16 +8,21 @@ ones do. The same seed gives the same files.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 SIDE = 512
 AIR, FAT, TISSUE, BONE = 4, 90, 125, 235  # grey levels of a soft-tissue window
 
+Grid = npt.NDArray[np.float64]  # [2, SIDE, SIDE]: y and x of each pixel, -1..1
+Point = Sequence[float]  # x and y
 
-def ellipse(grid, centre, axes, angle=0.0):
+
+def ellipse(grid: Grid, centre: Point, axes: Point, angle: float = 0.0) -> npt.NDArray[np.bool_]:
     """Boolean [SIDE, SIDE]: inside an ellipse. Centre and axes in units of half the side."""
     y, x = grid[0] - centre[1], grid[1] - centre[0]
     along = x * np.cos(angle) + y * np.sin(angle)
@@ -25,7 +30,7 @@ def ellipse(grid, centre, axes, angle=0.0):
     return (along / axes[0]) ** 2 + (across / axes[1]) ** 2 < 1
 
 
-def ct_slice(body, height, noise):
+def ct_slice(body: np.random.Generator, height: float, noise: np.random.Generator) -> npt.NDArray[np.uint8]:
     """One slice, uint8 [SIDE, SIDE]. body and noise: generators of the series and of the slice.
 
     height: 0..1 along the series; all shapes change smoothly with it.
@@ -53,15 +58,13 @@ def ct_slice(body, height, noise):
             image[ellipse(grid, centre, (0.045, 0.018), angle + np.pi / 2)] = BONE - 20 * body.random()
     smooth = Image.fromarray(image.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.8))
     grain = Image.fromarray(noise.normal(0, 7, (SIDE, SIDE)).astype(np.float32))
-    grain = np.asarray(
-        grain.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(0, 0, SIDE * 0.7, SIDE * 0.7))
-    )
-    image = np.asarray(smooth, np.float32) + grain
+    coarse = grain.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(0, 0, SIDE * 0.7, SIDE * 0.7))
+    image = np.asarray(smooth, np.float32) + np.asarray(coarse)
     image[~ellipse(grid, (0, 0), (0.99, 0.99))] = 0  # the round field of view
     return image.clip(0, 255).round().astype(np.uint8)
 
 
-def main():
+def main() -> None:
     """Write the pairs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -1,9 +1,11 @@
 """What the tests share: running scripts as users do, a folder of CT-like slices, its records, a short training."""
 
+import importlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -11,8 +13,31 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 
-def run(script, *args, status=0, **options):
-    """Run a script of the suite from the shell; check its exit status; return stdout and stderr as .out and .err."""
+class Printed(NamedTuple):
+    """What a script wrote to stdout and stderr."""
+
+    out: str
+    err: str
+
+
+class Records(NamedTuple):
+    """A working folder with tfrecords/train and tfrecords/val, and what the loaders printed."""
+
+    folder: Path
+    train: str
+    val: str
+
+
+class Trained(NamedTuple):
+    """A working folder with a log folder from a training, and what it printed."""
+
+    folder: Path
+    log: Path
+    out: str
+
+
+def run(script: str, *args: object, status: int = 0, **options: Any) -> Printed:
+    """Run a script of the suite from the shell; check its exit status."""
     done = subprocess.run(
         [sys.executable, ROOT / script, *map(str, args)],
         capture_output=True,
@@ -22,11 +47,27 @@ def run(script, *args, status=0, **options):
     )
     assert done.returncode == status, f"{script} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
-    return SimpleNamespace(out=done.stdout, err=done.stderr)
+    return Printed(done.stdout, done.stderr)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="faults/: the README's figures, not CI's short form")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two at a time; with --long, whose tests measure and print, one by one."""
+    return 0 if config.getoption("--long") else 2
 
 
 @pytest.fixture(scope="session")
-def work(tmp_path_factory):
+def long(request: pytest.FixtureRequest) -> bool:
+    """Whether --long was given."""
+    return bool(request.config.getoption("--long"))
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with CT-like slices: 6 series of 3 slices in data/."""
     folder = tmp_path_factory.mktemp("work")
     run("samples/make_ct_slices.py", folder / "data", "--series", 6, "--slices", 3)
@@ -34,11 +75,29 @@ def work(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def records(work):
-    """The same working folder, with tfrecords/train and tfrecords/val; .train and .val are what the loaders printed."""
+def records(work: Path) -> Records:
+    """The same working folder, with records of its slices."""
     train = run("load_train_data.py", work, "data", "tfrecords/train")
     val = run("load_val_data.py", work, "data", "tfrecords/val")
-    return SimpleNamespace(folder=work, train=train.out, val=val.out)
+    return Records(work, train.out, val.out)
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The function (script, *arguments) -> what is said to stderr when these arguments end it with 2.
+
+    In this process: a start of its own would cost each choice of arguments four seconds.
+    """
+
+    def said(script: str, *args: object) -> str:
+        main = importlib.import_module(script.removesuffix(".py")).main
+        monkeypatch.setattr(sys, "argv", [script, *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        return capsys.readouterr().err
+
+    return said
 
 
 # A rate at which 12 steps go straight down: at ten times this the first steps are chaotic.
@@ -50,7 +109,7 @@ TRAINING = (
 
 
 @pytest.fixture(scope="session")
-def trained(records):
+def trained(records: Records) -> Trained:
     """The same working folder, with log/ from a training of 12 steps."""
     printed = run("train_car.py", records.folder, "log", *TRAINING)
-    return SimpleNamespace(folder=records.folder, log=records.folder / "log", out=printed.out)
+    return Trained(records.folder, records.folder / "log", printed.out)

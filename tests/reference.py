@@ -1,14 +1,20 @@
 """Other programs' side of the formats: written from the contract, sharing no code with the suite."""
 
 import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
+from PIL.JpegImagePlugin import JpegImageFile
+
+Array = npt.NDArray[Any]
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))
 
 
-def read_records(path):
+def read_records(path: Path) -> Iterator[bytes]:
     """Yield the payloads of a TFRecord file: length, its checksum, payload, its checksum."""
     data = path.read_bytes()
     place = 0
@@ -18,7 +24,7 @@ def read_records(path):
         place += 12 + length + 4
 
 
-def read_patches(path):
+def read_patches(path: Path) -> tuple[Array, Array]:
     """All pairs of a record file as (jpg, bmp), int16 [N, side, side] each."""
     import tensorflow as tf
 
@@ -33,7 +39,7 @@ def read_patches(path):
     return np.stack(jpg), np.stack(bmp)
 
 
-def write_patches(path, jpg, bmp):
+def write_patches(path: Path, jpg: Array, bmp: Array) -> None:
     """Write pairs [N, side, side] as the contract says, with nothing beside the file."""
     import tensorflow as tf
 
@@ -47,7 +53,7 @@ def write_patches(path, jpg, bmp):
             writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
 
 
-def direct_convolution(weights_file, luma, residual=True):
+def direct_convolution(weights_file: Path, luma: Array, residual: bool = True) -> Array:
     """The net over a whole mirrored image in float64 by plain sums of shifted products: [H, W] grey levels."""
     weights = np.load(weights_file)
     maps = np.pad(luma.astype(np.float64), 9, mode="symmetric")[..., np.newaxis] / 255
@@ -62,6 +68,45 @@ def direct_convolution(weights_file, luma, residual=True):
     return maps[..., 0] * 255 + (luma if residual else 0)
 
 
+def zero_padded(weights_file: Path, luma: Array) -> Array:
+    """The net with zeros outside at every layer, as the original padded its patches."""
+    weights = np.load(weights_file)
+    maps = luma[..., None].astype(np.float64) / 255
+    for number, side in enumerate((9, 7, 1, 5), start=1):
+        kernel, reach = weights[f"layer{number}_kernel"].astype(np.float64), side // 2
+        padded = np.pad(maps, ((reach, reach), (reach, reach), (0, 0)))
+        total = sum(
+            padded[y : y + luma.shape[0], x : x + luma.shape[1]] @ kernel[y, x]
+            for y in range(side)
+            for x in range(side)
+        )
+        total = total + weights[f"layer{number}_bias"]
+        maps = total if number == 4 else np.maximum(total, 0)
+    return maps[..., 0] * 255 + luma
+
+
+def plain_ssim(a: Array, b: Array) -> float:
+    """SSIM by its paper, in float64: 11x11 Gaussian of deviation 1.5, K = 0.01, 0.03."""
+    window = np.exp(-((np.arange(11) - 5) ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+
+    def blur(plane: Array) -> Array:
+        rows = np.stack([plane[i : plane.shape[0] - 10 + i] for i in range(11)], axis=-1) @ window
+        return np.stack([rows[:, i : rows.shape[1] - 10 + i] for i in range(11)], axis=-1) @ window
+
+    mean_a, mean_b = blur(a), blur(b)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    return float(
+        np.mean(
+            (2 * mean_a * mean_b + c1)
+            * (2 * covariance + c2)
+            / ((mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2))
+        )
+    )
+
+
 LUMA_50 = np.array(  # ITU T.81, table K.1
     [
         *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56),
@@ -69,37 +114,51 @@ LUMA_50 = np.array(  # ITU T.81, table K.1
         *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
     ]
 )
+CHROMA_50 = np.array(  # table K.2
+    [
+        *(17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99),
+        *(24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99),
+        *(99,) * 32,
+    ]
+)
 
 
-def corrected_plane(log, samples, steps):
+def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array = LUMA_50) -> Array:
     """A decoded plane as the suite must correct it: the set of weights by the steps, the change kept to them."""
     weights, gain = log / "model_checkpoint.npz", 1
-    bank = {50 / int(folder.name[1:]): folder for folder in log.glob("q*")} if steps is not None else {}
-    if bank:
+    bank = {}
+    if steps is not None:
+        for folder in log.glob("q*"):
+            quality = int(folder.name[1:])
+            bank[50 / quality if quality < 50 else 2 - quality / 50] = folder
+    if bank and steps is not None:
         coarse = np.median(
-            [step / standard for step, standard in zip(steps, LUMA_50, strict=True) if step < 255]
+            [step / standard for step, standard in zip(steps, table, strict=True) if step < 255]
         )
-        factor = min(bank, key=lambda factor: max(factor / coarse, coarse / factor))
-        weights, gain = bank[factor] / weights.name, factor / coarse
+        fitting = [factor for factor in bank if factor <= 1.4 * coarse]
+        if not fitting:
+            return np.zeros(samples.shape)
+        factor = max(fitting)
+        weights, gain = bank[factor] / weights.name, min(1, factor / coarse)
     seen = (samples - 127.5) * gain + 127.5
     change = np.clip(samples + (direct_convolution(weights, seen) - seen) / gain, 0, 255) - samples
     return change if steps is None else kept_to_steps(change, samples, steps.reshape(8, 8))
 
 
-def kept_to_steps(change, samples, steps):
-    """Block by block, each cosine coefficient of the change within 0.3 of its step."""
+def kept_to_steps(change: Array, samples: Array, steps: Array) -> Array:
+    """Block by block, each cosine coefficient of the change within 0.35 of its step."""
     rows = [np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)]
     cosines, kept = np.array(rows), change.copy()
     for top in range(0, change.shape[0] - 7, 8):
         for left in range(0, change.shape[1] - 7, 8):
             block = slice(top, top + 8), slice(left, left + 8)
             if samples[block].min() > 0 and samples[block].max() < 255:
-                coefficients = np.clip(cosines @ change[block] @ cosines.T, -0.3 * steps, 0.3 * steps)
+                coefficients = np.clip(cosines @ change[block] @ cosines.T, -0.35 * steps, 0.35 * steps)
                 kept[block] = cosines.T @ coefficients @ cosines
     return kept
 
 
-def doubled(plane, height, width):
+def doubled(plane: Array, height: int, width: int) -> Array:
     """Chroma interpolated to the luma's size: 3/4 of the nearer sample and 1/4 of the farther one."""
     for axis, length in enumerate((height, width)):
         plane = np.moveaxis(plane, axis, 0)
@@ -109,12 +168,12 @@ def doubled(plane, height, width):
     return plane
 
 
-def corrected_jpeg(log, path):
+def corrected_jpeg(log: Path, path: Path) -> Array:
     """What run_car_images.py must write for a JPEG of the YCbCr or grey kind, in float64."""
-    image = Image.open(path)
+    image = JpegImageFile(path)
     decoded, sampling, tables = np.asarray(image), [c[1:3] for c in image.layer], image.quantization
     steps = [np.array(tables[c[3]]) for c in image.layer]
-    size, image = image.size, Image.open(path)
+    size, image = image.size, JpegImageFile(path)
     image.draft("YCbCr", None)
     planes = np.asarray(image).reshape(*decoded.shape[:2], -1).astype(np.float64)
     change = corrected_plane(log, planes[..., 0], steps[0])
@@ -122,18 +181,18 @@ def corrected_jpeg(log, path):
         return decoded + change
     halved = sampling[0] == (2, 2) and min(size) > 1
     if halved:
-        image = Image.open(path)
+        image = JpegImageFile(path)
         image.draft("YCbCr", (size[0] // 2, size[1] // 2))
         planes = np.asarray(image).astype(np.float64)
     known = halved or sampling[0] == (1, 1)
-    blue, red = (corrected_plane(log, planes[..., n], steps[n] if known else None) for n in (1, 2))
+    blue, red = (corrected_plane(log, planes[..., n], steps[n] if known else None, CHROMA_50) for n in (1, 2))
     if halved:
         blue, red = (doubled(plane, *decoded.shape[:2]) for plane in (blue, red))
     in_rgb = (1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue)
     return decoded + np.stack([change + colour for colour in in_rgb], axis=-1)
 
 
-def cmyk_profile():
+def cmyk_profile() -> bytes:
     """An ICC profile (v2, lut8) of a press where cyan prints as Lab (50, -60, 50), black as black, the rest not at all."""
     identity = bytes(range(256))
     table = bytearray()

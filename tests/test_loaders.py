@@ -6,9 +6,12 @@ import re
 
 import numpy as np
 import pytest
+from car_shell import UserError
 from conftest import run
 from PIL import Image
 from reference import read_patches, write_patches
+
+from car_ds_loader import check_records
 
 
 def grey(path):
@@ -115,6 +118,24 @@ def test_shrink_takes_the_clean_image_at_half_its_size(tmp_path):
     assert bmp.shape == (1, 32, 32) and np.abs(bmp[0] - mean).max() <= 0.5
 
 
+def test_before_adds_images_that_were_saved_once_and_cut(tmp_path):
+    save_pair(tmp_path / "data", "a", (39, 39), 1)
+    run("load_train_data.py", tmp_path, "data", "train", "--all", "--quality", 80, "--before", 20)
+    jpg, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
+    clean = grey(tmp_path / "data/a.bmp")
+
+    def saved(plane, quality):
+        file = io.BytesIO()
+        Image.fromarray(plane).save(file, "JPEG", quality=quality)
+        return grey(file)
+
+    cuts = [(top, left) for top in range(1, 8) for left in range(1, 8)]
+    (cut,) = [c for c in cuts if (clean[c[0] : c[0] + 32, c[1] : c[1] + 32] == bmp[1]).all()]
+    again = saved(np.ascontiguousarray(saved(clean, 20)[cut[0] :, cut[1] :]), 80)
+    np.testing.assert_array_equal(jpg, [saved(clean, 80)[:32, :32], again[:32, :32]])
+    np.testing.assert_array_equal(bmp[0], clean[:32, :32])
+
+
 def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
     data = tmp_path / "data"
     for number in range(4):
@@ -179,13 +200,21 @@ def test_an_older_set_survives_a_run_that_fails(tmp_path):
         (["data", "train", "--quality", "101"], "1..100"),
         (["data", "train", "--group-by", "("], "--group-by"),
         (["data", "train", "--shrink", "2"], "--shrink"),
+        (["data", "train", "--before", "20"], "--before"),
         (["data", "train", "--patch-size", "0"], "--patch-size"),
-        (["data"], "usage"),
+        (["data"], "records"),
     ],
 )
-def test_bad_arguments_end_with_usage_and_2(work, args, told):
-    printed = run("load_train_data.py", work, *args, status=2)
-    assert "usage:" in printed.err and told in printed.err
+def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):
+    (tmp_path / "data").mkdir()
+    said = refused("load_train_data.py", tmp_path, *args)
+    assert "usage: load_train_data.py" in said and told in said
+    assert not (tmp_path / "train").exists()
+
+
+def test_bad_arguments_from_the_shell(tmp_path):
+    printed = run("load_val_data.py", tmp_path, "nowhere", "val", status=2)
+    assert "usage:" in printed.err and "there is no folder" in printed.err
 
 
 def test_read_tfrecord_prints_what_is_there_and_draws_it(records, tmp_path):
@@ -219,13 +248,18 @@ def test_damaged_record_files_are_named_with_the_record(tmp_path):
 
     flip_a_byte(tmp_path / "train_1.tfrecords")
     assert "train_1.tfrecords: record 11: " in run("read_tfrecord.py", tmp_path, ".", status=1).err
+
+    def told(text):
+        with pytest.raises(UserError, match=text):
+            check_records(tmp_path)
+
     (tmp_path / "train_1.tfrecords").write_bytes(whole[:-5])
-    assert "train_1.tfrecords: record 21: " in run("read_tfrecord.py", tmp_path, ".", status=1).err
+    told("train_1.tfrecords: record 21: ")
     jpg[4, 3, 3] = 256
     write_patches(tmp_path / "train_1.tfrecords", jpg, bmp)
-    assert "record 5: has grey levels outside 0..255" in run("read_tfrecord.py", tmp_path, ".", status=1).err
+    told("record 5: has grey levels outside 0..255")
     (tmp_path / "train_1.tfrecords").rename(tmp_path / "train_2.tfrecords")
-    assert "train_1.tfrecords is missing" in run("read_tfrecord.py", tmp_path, ".", status=1).err
+    told("train_1.tfrecords is missing")
 
 
 def test_a_file_cut_between_records_shows_by_the_counts(tmp_path):

@@ -1,0 +1,9 @@
+"""Names for the array types that the annotations speak of; shapes and units are in the docstrings."""
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]  # grey levels 0..255
+Integers = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]

@@ -1,0 +1,104 @@
+"""Starting the scripts, and stopping or killing them at chosen moments of their work."""
+
+import functools
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
+
+from conftest import ROOT
+
+PATIENCE = 300  # seconds
+
+
+def start(script: str, *args: object, into: IO[str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Start a script of the suite as a user does. What it prints can be read in the end, or goes into a file."""
+    command = [sys.executable, str(ROOT / script), *map(str, args)]
+    return subprocess.Popen(
+        command,
+        stdout=into or subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        **options,
+    )
+
+
+def end(process: subprocess.Popen[str], status: int = 0, lines: int = 1) -> SimpleNamespace:
+    """Wait for a process; check its exit status, that it tells of a fault, and in how many lines at the most."""
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == status, f"{process.args!r} ended with {process.returncode}\n{out}\n{err}"
+    assert "Traceback" not in err and err.count("\n") <= lines, err
+    return SimpleNamespace(out=out, err=err)
+
+
+def answers_signals(process: subprocess.Popen[str]) -> bool:
+    """Whether it answers SIGTERM itself: a script does so from its first own import on (car_shell.py)."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+    return caught is not None and bool(int(caught[1], 16) >> signal.SIGTERM - 1 & 1)
+
+
+def wait_until(moment: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
+    """Wait until moment() is true; false where the process ends before."""
+    latest = time.monotonic() + PATIENCE
+    while not moment():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < latest, f"{process.args!r}: what was waited for does not come"
+        time.sleep(0.002)
+    return True
+
+
+def together(*jobs: Callable[[], Any]) -> list[Any]:
+    """Do jobs two at a time: most of a script's short life is the import of TensorFlow, on one core."""
+    with ThreadPoolExecutor(2) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def kill_often(
+    begin: Callable[[], subprocess.Popen[str]], lock: Path, check: Callable[[], None], kills: int, seed: int
+) -> None:
+    """Start the same command again and again, kill -9 at random moments of its work; let it end, and check.
+
+    begin starts the command, on what the runs before have left; its work has begun once it is named
+    in the lock; check asserts what an undisturbed run gives, and clears it away.
+    """
+    moments, longest, done = random.Random(seed), 0.5, 0
+    while done < kills:
+        process = begin()
+        try:
+            if wait_until(functools.partial(holds, process, lock), process):
+                process.wait(moments.uniform(0, longest))
+        except subprocess.TimeoutExpired:
+            done += 1
+            longest *= 1.3  # the work may be longer than was thought
+        finally:
+            process.kill()
+            process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0, process.args
+            check()
+            longest *= 0.7
+    end(begin())
+    check()
+
+
+def holds(process: subprocess.Popen[str], lock: Path) -> bool:
+    """Whether the lock is the process's own, not one that a killed run has left."""
+    try:
+        return f"process {process.pid} " in lock.read_text()
+    except FileNotFoundError:  # not yet there, or just removed
+        return False
+
+
+def contents(folder: Path, but: Iterable[str] = ()) -> dict[str, bytes]:
+    """{path in the folder: bytes} of all its files, hidden ones too, but those of the names in `but`."""
+    files = (path for path in folder.rglob("*") if not path.is_dir() and path.name not in but)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -1,0 +1,95 @@
+"""kill -9 at random moments: the same command started again ends with what an undisturbed run gives."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from conftest import TRAINING
+from processes import contents, end, kill_often, start, together
+
+
+def kill_loader(script: str, which: str, records: SimpleNamespace, folder: Path, kills: int) -> None:
+    expected = contents(records.folder / "tfrecords" / which)
+
+    def begin() -> subprocess.Popen[str]:
+        return start(script, records.folder, "data", folder / which)
+
+    def check() -> None:
+        assert contents(folder / which) == expected
+        assert [path.name for path in folder.iterdir()] == [which]
+        shutil.rmtree(folder / which)
+
+    folder.mkdir()
+    kill_often(begin, folder / f".{which}.lock", check, kills, seed=len(script))
+
+
+def test_loaders(records: SimpleNamespace, tmp_path: Path, long: bool) -> None:
+    kills = 50 if long else 3
+    together(
+        lambda: kill_loader("load_train_data.py", "train", records, tmp_path / "1", kills),
+        lambda: kill_loader("load_val_data.py", "val", records, tmp_path / "2", kills),
+    )
+
+
+def test_loader_killed_between_its_two_renamings(records: SimpleNamespace, tmp_path: Path) -> None:
+    """No random kill meets this moment: the older set is set aside, the new one whole but not in its place."""
+    expected = contents(records.folder / "tfrecords/val")
+    shutil.copytree(records.folder / "tfrecords/val", tmp_path / ".val.old")
+    shutil.copytree(records.folder / "tfrecords/val", tmp_path / ".val.partial")
+    end(start("load_val_data.py", records.folder, "data", tmp_path / "val"))
+    assert contents(tmp_path) == {f"val/{name}": content for name, content in expected.items()}
+
+
+def kill_training(trained: SimpleNamespace, log: Path, kills: int) -> None:
+    whole = contents(trained.log)
+
+    def begin() -> subprocess.Popen[str]:
+        return start("train_car.py", trained.folder, log, *TRAINING)
+
+    def check() -> None:
+        result = contents(log)
+        for name in ("losses.csv", "losses.png", "settings.json", "split.json", "model_checkpoint.json"):
+            assert result[name] == whole[name], name
+        weights, expected = (np.load(folder / "model_checkpoint.npz") for folder in (log, trained.log))
+        assert set(weights) == set(expected)
+        for name in expected:
+            np.testing.assert_array_equal(weights[name], expected[name], err_msg=name)
+        names = re.findall(r'all_model_checkpoint_paths: "(.*)"', result["state/checkpoint"].decode())
+        listed = {Path(name).name for name in names}  # whole paths where the last start found all done
+        assert "ckpt-12" in listed and len(listed) <= 2
+        others = {name for name in result if not name.startswith(("state/ckpt-", "tensorboard/"))}
+        assert others == {name for name in whole if not name.startswith(("state/ckpt-", "tensorboard/"))}
+        assert {path.name.split(".")[0] for path in (log / "state").glob("ckpt*")} == listed
+        shutil.rmtree(log)
+
+    kill_often(begin, log / ".car.lock", check, kills, seed=1)
+
+
+def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
+    """Half of the starts with --skip-existing, figures in the CSV, sheets beside the results."""
+    command = ("run_car_images.py", trained.folder, "log", "data")
+    options = ("--compare", "--conv", "direct", "--luma-only")
+    end(start(*command, folder / "whole", *options))
+    whole, results, begun = contents(folder / "whole"), folder / "results", 0
+
+    def begin() -> subprocess.Popen[str]:
+        nonlocal begun
+        begun += 1
+        return start(*command, results, *options, *["--skip-existing"] * (begun % 2))
+
+    def check() -> None:
+        assert contents(results) == whole
+        shutil.rmtree(results)
+
+    kill_often(begin, results / ".car_1_of_1.lock", check, kills, seed=2)
+
+
+def test_training_and_correction(trained: SimpleNamespace, tmp_path: Path, long: bool) -> None:
+    kills = 50 if long else 3
+    together(
+        lambda: kill_training(trained, tmp_path / "log", kills),
+        lambda: kill_correction(trained, tmp_path, kills),
+    )

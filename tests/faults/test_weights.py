@@ -1,0 +1,302 @@
+"""Weights and training states that are harmed, exchanged or of ill will: refused in a line, and never executed."""
+
+import io
+import json
+import pickle
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, TRAINING, Trained, run
+from mutate import examples, harmed
+
+WEIGHTS, NET = "model_checkpoint.npz", "model_checkpoint.json"
+
+
+def log_of(folder: Path) -> Path:
+    """A log folder with a bank: the suite's own weights, and the same again as q10."""
+    for log in (folder, folder / "q10"):
+        log.mkdir(parents=True, exist_ok=True)
+        for name in (WEIGHTS, NET):
+            shutil.copy(ROOT / "pretrained" / name, log / name)
+    return folder
+
+
+def refusal(log: Path) -> str:
+    """What load_nets says against a log folder; the test fails if it takes it."""
+    from car_shell import UserError
+
+    from model_car import load_nets
+
+    with pytest.raises(UserError) as caught:
+        load_nets(log)
+    text = str(caught.value)
+    assert "\n" not in text and str(log) in text and len(text) < 600
+    return text
+
+
+def arrays_of(log: Path) -> dict[str, np.ndarray]:
+    with np.load(log / WEIGHTS) as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("where", [".", "q10"])
+def test_mutated_weights_are_refused_or_the_same(tmp_path: Path, long: bool, where: str) -> None:
+    from car_shell import UserError
+
+    from model_car import load_net, load_nets
+
+    log = log_of(tmp_path / "log")
+    good = [np.asarray(weight) for weight in load_net(log).weights]
+    path = log / where / WEIGHTS
+    mutants = examples(harmed(path.read_bytes()), 500 if long else 100)
+    same = 0
+    for mutant in mutants:
+        path.write_bytes(mutant)
+        try:
+            nets = load_nets(log).values()
+        except UserError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+        else:  # as in a date, which nobody reads
+            same += 1
+            for net in nets:
+                for weight, value in zip(net.weights, good, strict=True):
+                    np.testing.assert_array_equal(np.asarray(weight), value)
+    print(f"{len(mutants)} mutated weights: {len(mutants) - same} refused, {same} the same to the bit")
+    assert same < len(mutants) / 4
+
+
+class Canary:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def npy(shape: str, kind: str = "<f4", data: bytes = b"") -> bytes:
+    """An .npy file that says to be of a shape."""
+    head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data
+
+
+def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
+    canary = tmp_path / "it ran"
+    log = log_of(tmp_path / "log")
+    arrays = arrays_of(log)
+    bird = np.array([Canary(canary)] * 64, dtype=object)
+    inside = io.BytesIO()
+    np.savez(inside, **{**arrays, "layer1_bias": bird})  # type: ignore[arg-type]
+    for data in (
+        inside.getvalue(),
+        pickle.dumps(Canary(canary)),
+        npy("(64,)", "|O", pickle.dumps(Canary(canary))),
+    ):
+        (log / WEIGHTS).write_bytes(data)
+        assert "damaged or foreign" in refusal(log)
+    pickle.loads(pickle.dumps(Canary(tmp_path / "as it would")))
+    assert (tmp_path / "as it would").exists() and not canary.exists()
+
+
+def test_weights_of_another_make(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "log")
+    arrays = arrays_of(log)
+
+    def refused(told: str, **changed: np.ndarray) -> None:
+        np.savez(log / WEIGHTS, **{**arrays, **changed})  # type: ignore[arg-type]
+        assert told in refusal(log)
+
+    kernel, bias = arrays["layer3_kernel"], arrays["layer4_bias"]
+    refused("layer 3 has another shape", layer3_kernel=arrays["layer4_kernel"])
+    refused("layer 3 has another shape", layer3_kernel=kernel.astype(np.int32))
+    refused("layer 3 has another shape", layer3_kernel=kernel.astype(np.complex64))
+    refused("layer 3 has another shape", layer3_kernel=kernel.astype("U8"))
+    refused("layer 4 holds weights that are not finite", layer4_bias=bias * np.nan)
+    refused("layer 4 holds weights that are not finite, or huge", layer4_bias=bias + np.float32(1e30))
+    for residual in (True, False):  # the JSON of the other net beside weights that say what they are
+        (log / NET).write_text(
+            json.dumps({**json.loads((ROOT / "pretrained" / NET).read_text()), "residual": residual})
+        )
+        refused("is not the one of", residual=np.array(not residual))
+    shutil.copy(ROOT / "pretrained" / NET, log / NET)
+    np.save(io.BytesIO(), kernel)
+    (log / WEIGHTS).write_bytes(npy("(2,)", data=bytes(8)))
+    assert "damaged or foreign" in refusal(log)
+
+
+def test_weights_that_ask_for_all_memory(tmp_path: Path) -> None:
+    log = log_of(tmp_path / "log")
+    with zipfile.ZipFile(log / WEIGHTS, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("layer1_kernel.npy", bytes(200_000_000))  # of 200 KB
+    assert "200000000 bytes unpacked" in refusal(log)
+    with zipfile.ZipFile(log / WEIGHTS, "w") as archive:
+        archive.writestr("layer1_kernel.npy", npy("(1000000, 1000000)"))
+    assert "damaged or foreign" in refusal(log)
+
+
+def test_mutated_json_beside_the_weights(tmp_path: Path, long: bool) -> None:
+    from car_shell import UserError
+
+    from model_car import load_nets
+
+    log = log_of(tmp_path / "log")
+    good = (log / NET).read_bytes()
+    content = json.loads(good)
+    kinds: tuple[object, ...] = ("true", 1, None, [], {})
+    edits = [json.dumps({**content, "residual": kind}).encode() for kind in kinds]
+    for edit in (*edits, b"[" * 100_000, b"[]", b"null", b"{}", b"\xff\xfe", b""):
+        (log / NET).write_bytes(edit)
+        assert NET in refusal(log) or "its JSON" in refusal(log)
+    for mutant in examples(harmed(good), 500 if long else 100):
+        (log / NET).write_bytes(mutant)
+        try:
+            assert load_nets(log)[None].residual is True
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+# ---- training states -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of a training's log: 12 steps, rows and states at 4, 8 and 12, of which the last two states are kept."""
+    copy = tmp_path / "log"
+    shutil.copytree(trained.log, copy)
+    return copy
+
+
+def train(trained: Trained, log: Path, status: int = 0) -> tuple[list[str], list[str]]:
+    """The same command again. Returns the lines of stdout and stderr."""
+    ended = run("train_car.py", trained.folder, log, *TRAINING, status=status)
+    return ended.out.splitlines(), ended.err.splitlines()
+
+
+def assert_ended_as(trained: Trained, log: Path) -> None:
+    """The same losses and weights as the undisturbed run's."""
+    ours, theirs = (
+        np.genfromtxt(path / "losses.csv", delimiter=",", skip_header=1) for path in (log, trained.log)
+    )
+    assert ours.shape == theirs.shape == (3, 6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)
+    for name, value in arrays_of(trained.log).items():
+        np.testing.assert_allclose(arrays_of(log)[name], value, atol=2e-3, err_msg=name)
+
+
+def test_a_damaged_newest_state_and_a_hostile_list(trained: Trained, log: Path, tmp_path: Path) -> None:
+    """TensorFlow's list of states names files elsewhere, which TensorFlow would delete as too old."""
+    precious = [tmp_path / "precious.index", tmp_path / "precious.data-00000-of-00001"]
+    for path in precious:
+        path.write_text("mine")
+    names = "".join(f'all_model_checkpoint_paths: "{tmp_path / "precious"}"\n' for _ in range(3))
+    (log / "state/checkpoint").write_text(f'model_checkpoint_path: "{tmp_path / "precious"}"\n{names}')
+    data = bytearray((log / "state/ckpt-12.data-00000-of-00001").read_bytes())
+    data[len(data) // 2] ^= 4
+    (log / "state/ckpt-12.data-00000-of-00001").write_bytes(data)
+    out, err = train(trained, log)
+    told = [line for line in out if "is damaged" in line]
+    assert len(told) == 1 and "ckpt-12 is damaged" in told[0] and "going on from ckpt-8" in told[0]
+    assert not err and "going on after step 8" in out
+    assert_ended_as(trained, log)
+    assert all(path.read_text() == "mine" for path in precious)
+    assert sorted(path.name for path in (log / "state").glob("*.index")) == ["ckpt-12.index", "ckpt-8.index"]
+
+
+def test_all_states_damaged(trained: Trained, log: Path) -> None:
+    for step, name in ((8, "index"), (12, "data-00000-of-00001")):
+        path = log / f"state/ckpt-{step}.{name}"
+        path.write_bytes(path.read_bytes()[:-100])
+    before = {path.name: path.read_bytes() for path in log.iterdir() if path.is_file()}
+    _, err = train(trained, log, status=1)
+    assert len(err) == 1 and "ckpt-12 is damaged" in err[0] and "ckpt-8 is damaged" in err[0]
+    assert f"--init {log}" in err[0]
+    for name, data in before.items():
+        assert (log / name).read_bytes() == data
+
+
+def values_of(state: Path) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(state))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def test_each_mutated_state_is_known_as_damaged_or_the_same(log: Path, long: bool) -> None:
+    from car_run import fault_of
+
+    count, same = 250 if long else 50, 0
+    state = log / "state/ckpt-12"
+    assert fault_of(state) == ""
+    true = values_of(state)
+    for suffix in ("index", "data-00000-of-00001"):
+        path = log / f"state/ckpt-12.{suffix}"
+        good = path.read_bytes()
+        for mutant in [(log / f"state/ckpt-8.{suffix}").read_bytes(), *examples(harmed(good), count)]:
+            path.write_bytes(mutant)
+            if fault := fault_of(state):
+                assert "\n" not in fault
+            else:  # as with a part of the index repeated behind it: what is read ends as the whole one did
+                same += 1
+                np.testing.assert_equal(values_of(state), true)
+        path.write_bytes(good)
+    print(f"{2 * count} mutated states: {2 * count - same} known as damaged, {same} the same to the bit")
+    assert same < count / 20
+
+
+def test_mutated_lists_of_states_do_no_harm(trained: Trained, log: Path, long: bool) -> None:
+    """TensorFlow's own file `checkpoint` is not what tells which states there are."""
+    import keras
+    import tensorflow as tf
+
+    from car_run import Run
+
+    path = log / "state/checkpoint"
+    for mutant in examples(harmed(path.read_bytes()), 50 if long else 5):
+        path.write_bytes(mutant)
+        restored = Run(log, tf.distribute.get_strategy(), lambda: keras.optimizers.Adam(1e-4), True, 0, True)
+        restored.restore()
+        assert int(restored.step) == 12 and len(restored.rows) == 3
+        assert [Path(name).name for name in restored.states.checkpoints] == ["ckpt-8", "ckpt-12"]
+
+
+@pytest.mark.parametrize(
+    "name, data, told",
+    [
+        ("settings.json", b"[" * 100_000, "settings.json is damaged"),
+        ("losses.csv", b"step,train_loss", "losses.csv is damaged near line 1"),
+    ],
+)
+def test_other_damaged_files_of_a_log(trained: Trained, log: Path, name: str, data: bytes, told: str) -> None:
+    (log / name).write_bytes(data)
+    _, err = train(trained, log, status=1)
+    assert len(err) == 1 and told in err[0]
+
+
+def test_mutated_losses_are_refused_or_rows(log: Path, long: bool) -> None:
+    from car_shell import UserError
+
+    from car_run import read_losses
+
+    good = (log / "losses.csv").read_bytes()
+    for mutant in examples(harmed(good), 500 if long else 100):
+        (log / "losses.csv").write_bytes(mutant)
+        try:
+            rows = read_losses(log / "losses.csv")
+        except UserError as error:
+            assert f"{log}/losses.csv is damaged near line " in str(error) and "\n" not in str(error)
+        else:
+            assert all(len(row) == 6 and np.isfinite(row).all() for row in rows)
+
+
+def test_a_missing_state_folder_is_no_new_beginning(trained: Trained, log: Path) -> None:
+    shutil.rmtree(log / "state")
+    weights = (log / WEIGHTS).read_bytes()
+    _, err = train(trained, log, status=1)
+    assert len(err) == 1 and "holds no state" in err[0]
+    assert (log / WEIGHTS).read_bytes() == weights

@@ -18,11 +18,12 @@ Corners = list[tuple[int, int]]  # (top, left) of cores, in pixels
 MIN_SIDE = 16  # of a core, in pixels; see _even
 
 
-def patches(plane: Pixels, side: int) -> Pixels:
-    """Every full side x side patch of [H, W] on the grid, row by row: [N, side, side], N may be 0."""
-    rows, columns = plane.shape[0] // side, plane.shape[1] // side
-    full = plane[: rows * side, : columns * side]
-    return full.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+def patches(plane: Pixels, side: int, stride: int) -> Pixels:
+    """Each full side x side patch of [H, W] on a grid of `stride`, row by row: [N, side, side], N may be 0."""
+    if min(plane.shape) < side:
+        return np.empty((0, side, side), plane.dtype)
+    windows = np.lib.stride_tricks.sliding_window_view(plane, (side, side))
+    return windows[::stride, ::stride].reshape(-1, side, side)
 
 
 class Tiling(NamedTuple):

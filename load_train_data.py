@@ -87,7 +87,15 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
         metavar="P",
         help="side of a patch in pixels (32)",
     )
+    parser.add_argument(
+        "--stride",
+        type=car_shell.positive,
+        metavar="S",
+        help="from patch to patch, in pixels (their side); patches of P for training with --loss-border B "
+        "count each pixel once at P - 2 B",
+    )
     args = car_shell.parse(parser, argv, inputs=["data"], outputs=["records"])
+    args.stride = args.stride or args.patch_size
     args.folders = [args.data, *(args.workdir / folder for folder in args.also)]
     for folder in args.folders:
         if not folder.is_dir():
@@ -236,7 +244,7 @@ def write_records(
             elif clean.min() < clean.max():  # blank images are alike without being copies
                 digests[source.name] = hashlib.sha256(clean.tobytes()).hexdigest()[:32]
             for jpg, bmp in planes:
-                writer.write(patches(jpg, args.patch_size), patches(bmp, args.patch_size))
+                writer.write(*(patches(plane, args.patch_size, args.stride) for plane in (jpg, bmp)))
             progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
     writer.close()
     return bad, small, digests
@@ -281,6 +289,7 @@ def write_set(args: argparse.Namespace, which: str, records: Path) -> int:
                 "shrink": args.shrink,
                 "before": args.before,
                 "patch_size": args.patch_size,
+                "stride": args.stride,
                 "files": writer.counts,
                 "sums": {name: sum_of(checksums_of(partial / name)[0]) for name in writer.counts},
                 "mse": writer.mse,

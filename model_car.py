@@ -41,7 +41,22 @@ MAX_BYTES = 2**22  # of weights, unpacked: ten times what they take
 WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
 
 Parameters = Sequence[tuple[tf.Tensor, tf.Tensor]]  # (kernel, bias) of each layer
+Initializer = Callable[..., tf.Tensor]  # (shape, dtype) -> values
 Layers = Callable[[tf.Tensor, Parameters, str], tf.Tensor]  # (maps, parameters, padding) -> maps
+
+
+def zero_sum(initializer: Initializer) -> Initializer:
+    """The initializer with each map's weights made to sum to 0.
+
+    What a map sees is never negative, so that weights of another sum add up to a constant many times
+    the rest: half of layer 2's maps would begin below 0 for every input, and stay there for good.
+    """
+
+    def initialize(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        weights = initializer(shape, dtype)
+        return weights - tf.reduce_mean(weights, axis=0)
+
+    return initialize
 
 
 class CarNet(keras.Model):
@@ -56,8 +71,10 @@ class CarNet(keras.Model):
         for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
             last = number == len(LAYERS)
             spread = keras.initializers.HeNormal(seed + number)
-            if last and residual:  # starts as (almost) the identity
-                spread = keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
+            if residual:
+                spread = zero_sum(spread)
+                if last:  # starts as (almost) the identity
+                    spread = keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
             # Under a final ReLU an output of 0 has no gradient: start at mid-grey.
             bias = keras.initializers.Constant(0.5 if last and not residual else 0.0)
             matrix = (side * side * maps_in, maps_out)

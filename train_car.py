@@ -46,6 +46,7 @@ SHOWN_PATCHES = 6  # in TensorBoard
 PART_PIXELS = 2**15  # of a batch that go through the net together
 EVAL_PIXELS = 2**16  # in one validation batch, at the most
 MUON_SINCE = (3, 13)  # Keras; the Muon of older ones takes steps of another size
+WARM_STEPS = 300  # of a cosine: at full rate from the first step, Muon switches maps off for good
 STATE_SECONDS = 60  # between two savings of the state: what a kill can cost
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # jpg and bmp, float32 [N, side, side, 1]
@@ -80,7 +81,7 @@ def arguments() -> argparse.Namespace:
         "--schedule",
         choices=("constant", "cosine"),
         default="constant",
-        help="cosine: down to a hundredth at --steps (constant)",
+        help=f"cosine: up in {WARM_STEPS} steps (a tenth of --steps at most), down to a hundredth (constant)",
     )
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
@@ -137,7 +138,14 @@ def make_optimizer(args: argparse.Namespace) -> keras.optimizers.Optimizer:
     """
     rate = args.learning_rate
     if args.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, args.steps, alpha=0.01)
+        warm = min(args.steps // 10, WARM_STEPS)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / max(warm, 1),
+            args.steps - warm,
+            0.01,
+            warmup_target=rate if warm else None,
+            warmup_steps=warm,
+        )
     if args.optimizer == "adam":
         return keras.optimizers.Adam(rate)
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)

@@ -184,6 +184,17 @@ def test_records_of_large_patches_hold_them(tmp_path, side):
         np.testing.assert_array_equal(patches, patches_of(grey(tmp_path / f"data/a.{type_}"), side))
 
 
+def test_a_stride_from_patch_to_patch(tmp_path):
+    """At a side less twice the border that a loss leaves out, what counts covers the image without gap."""
+    save_pair(tmp_path / "data", "a", (40 + 2 * 22 + 21, 40 + 22))
+    run("load_train_data.py", tmp_path, "data", "train", "--all", "--patch-size", 40, "--stride", 22)
+    jpg, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
+    for patches, type_ in ((jpg, "jpg"), (bmp, "bmp")):
+        plane = grey(tmp_path / f"data/a.{type_}")
+        wanted = [plane[y : y + 40, x : x + 40] for y in (0, 22) for x in (0, 22, 44)]
+        np.testing.assert_array_equal(patches, wanted)
+
+
 def test_an_older_set_survives_a_run_that_fails(tmp_path):
     save_pair(tmp_path / "data", "a", (64, 64))
     run("load_train_data.py", tmp_path, "data", "train", "--all")

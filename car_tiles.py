@@ -19,7 +19,7 @@ MIN_SIDE = 16  # of a core, in pixels; see _even
 
 
 def patches(plane: Pixels, side: int, stride: int) -> Pixels:
-    """Each full side x side patch of [H, W] on a grid of `stride`, row by row: [N, side, side], N may be 0."""
+    """Each full patch of [H, W] on a grid of `stride` pixels, row by row: [N, side, side], N may be 0."""
     if min(plane.shape) < side:
         return np.empty((0, side, side), plane.dtype)
     windows = np.lib.stride_tricks.sliding_window_view(plane, (side, side))

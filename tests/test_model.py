@@ -4,6 +4,7 @@ import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import ROOT
 from PIL import Image
 
 from car_conv import toom_cook
@@ -15,6 +16,7 @@ from model_car import (
     describe,
     direct_layers,
     fast_layers,
+    load_net,
     squared_error,
 )
 
@@ -89,8 +91,7 @@ def test_toom_cook_is_the_correlation():
 @pytest.mark.parametrize("size", [(1, 32, 32), (3, 21, 30), (2, 23, 47)])
 def test_the_fast_form_is_the_direct_one(padding, size):
     """Outputs to 0.02 grey level and gradients to 1e-3 of their size, for whole and broken blocks of 8 and 10."""
-    net = CarNet(residual=True, seed=2)
-    net.weights[6].assign(30 * net.weights[6])  # the artifact that a trained net takes away
+    net = load_net(ROOT / "pretrained")
     luma = tf.random.stateless_uniform([*size, 1], (1, 2), 0, 255)
     outputs, gradients = [], []
     for layers in (direct_layers, fast_layers):
@@ -137,3 +138,14 @@ def test_the_picture_of_losses_shows_the_curves_where_they_are(tmp_path):
     red, pale = [0xD6, 0x27, 0x28], [0xE8, 0xA0, 0xA0]
     assert abs(height(877, red) - height(600, pale)) < 5
     assert height(600, red) < height(700, red) - 50 < height(600, pale) - 200
+
+
+def test_all_maps_of_a_residual_net_start_alive():
+    """Kernels that sum to 0: whatever the brightness, a picture switches no map on or off as a whole."""
+    net = CarNet(residual=True, seed=4)
+    picture = np.asarray(Image.open(ROOT / "samples/camera.bmp").convert("L"), np.float32)
+    for brightness in (0.3, 1):
+        maps = tf.constant(brightness * picture[np.newaxis, 100:228, 100:228, np.newaxis] / 255)
+        for kernel, bias in net.parameters()[:-1]:
+            maps = tf.nn.relu(tf.nn.conv2d(maps, kernel, 1, "VALID") + bias)
+            assert np.asarray(maps > 0).mean(axis=(0, 1, 2)).min() > 0.01

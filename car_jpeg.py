@@ -86,7 +86,9 @@ def keep_to_steps(change: Floats, samples: Pixels, steps: Floats) -> None:
 
     change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
     Blocks that touch 0 or 255 are left alone, as the decoder may have clipped them and so moved their
-    coefficients, and so are partial blocks at the right and lower edge: the file codes more of them.
+    coefficients, and so are partial blocks at the right and lower edge: the file codes more of them. A block
+    of nothing but 0, or of nothing but 255, gets no change: what is black or white there stays so, though
+    on photographs of low quality the net has learned that most of such blacks were a dark grey.
     """
     height, width = (length // SIDE * SIDE for length in samples.shape)
     limits = SHARE * steps.reshape(-1)
@@ -94,8 +96,10 @@ def keep_to_steps(change: Floats, samples: Pixels, steps: Floats) -> None:
         rows = slice(top, min(top + BAND, height))
         blocks, decoded = (_blocks(plane[rows, :width]) for plane in (change, samples))
         kept = np.clip(blocks @ COSINES.T, -limits, limits) @ COSINES
-        clipped = (decoded.min(axis=1) == 0) | (decoded.max(axis=1) == 255)
+        lowest, highest = decoded.min(axis=1), decoded.max(axis=1)
+        clipped = (lowest == 0) | (highest == 255)
         kept[clipped] = blocks[clipped]
+        kept[(highest == 0) | (lowest == 255)] = 0
         band = change[rows, :width]  # perhaps of no columns, so that reshape is told all of its shape
         kept = kept.reshape(band.shape[0] // SIDE, width // SIDE, SIDE, SIDE).swapaxes(1, 2)
         band[...] = kept.reshape(band.shape)

@@ -146,7 +146,7 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
 
 
 def kept_to_steps(change: Array, samples: Array, steps: Array) -> Array:
-    """Block by block, each cosine coefficient of the change within 0.35 of its step."""
+    """Block by block, each cosine coefficient of the change within 0.35 of its step, none where all is black or white."""
     rows = [np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)]
     cosines, kept = np.array(rows), change.copy()
     for top in range(0, change.shape[0] - 7, 8):
@@ -155,6 +155,8 @@ def kept_to_steps(change: Array, samples: Array, steps: Array) -> Array:
             if samples[block].min() > 0 and samples[block].max() < 255:
                 coefficients = np.clip(cosines @ change[block] @ cosines.T, -0.35 * steps, 0.35 * steps)
                 kept[block] = cosines.T @ coefficients @ cosines
+            elif samples[block].max() == 0 or samples[block].min() == 255:
+                kept[block] = 0
     return kept
 
 

@@ -40,6 +40,25 @@ def expected_from(path):
     return np.clip(np.rint(corrected_jpeg(ROOT / "pretrained", path)), 0, 255)
 
 
+def test_black_and_white_stay(tmp_path):
+    """A CT slice's background at every quality, up to the blocks in which something else begins."""
+    picture = np.zeros((96, 128), np.uint8)
+    picture[:, 64:] = 255
+    picture[40:56, 32:96] = np.arange(64) * 4
+    for quality in (10, 20, 40, 80):
+        save_jpeg(tmp_path / "data", f"{quality}.jpg", Image.fromarray(picture), quality=quality)
+    run("run_car_images.py", tmp_path, ROOT / "pretrained", "data", "results")
+    assert (pixels(tmp_path / "data/10.jpg")[:40, :64] == 0).all()  # at others the file itself may say 1
+    for quality in (10, 20, 40, 80):
+        decoded, result = (
+            pixels(tmp_path / f"data/{quality}.jpg"),
+            pixels(tmp_path / f"results/{quality}_car.bmp"),
+        )
+        blank = (decoded[:40] == 0) | (decoded[:40] == 255)
+        np.testing.assert_array_equal(result[:40][blank], picture[:40][blank])
+        assert np.abs(result[:40] - decoded[:40].astype(int)).max() <= 1
+
+
 def expected_of_rgb(decoded):
     """The same where none is coded: the direct convolution's change in luma, added to RGB pixels."""
     luma = np.asarray(Image.fromarray(decoded).convert("L"))

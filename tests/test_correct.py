@@ -56,7 +56,6 @@ def test_black_and_white_stay(tmp_path):
         )
         blank = (decoded[:40] == 0) | (decoded[:40] == 255)
         np.testing.assert_array_equal(result[:40][blank], picture[:40][blank])
-        assert np.abs(result[:40] - decoded[:40].astype(int)).max() <= 1
 
 
 def expected_of_rgb(decoded):

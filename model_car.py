@@ -71,10 +71,10 @@ class CarNet(keras.Model):
         for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
             last = number == len(LAYERS)
             spread = keras.initializers.HeNormal(seed + number)
-            if residual:
+            if residual and last:  # starts as (almost) the identity
+                spread = keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
+            elif residual:
                 spread = zero_sum(spread)
-                if last:  # starts as (almost) the identity
-                    spread = keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
             # Under a final ReLU an output of 0 has no gradient: start at mid-grey.
             bias = keras.initializers.Constant(0.5 if last and not residual else 0.0)
             matrix = (side * side * maps_in, maps_out)
@@ -208,10 +208,12 @@ def save_weights(net: CarNet, log: Path, **about: float) -> None:
         kernel, bias = net.weights[2 * number - 2 : 2 * number]
         arrays[f"layer{number}_kernel"] = np.asarray(kernel).reshape(layer[0], *layer)
         arrays[f"layer{number}_bias"] = np.asarray(bias)
+    packed = io.BytesIO()  # on a full disk an unfinished archive would complain of its own once it is dropped
+    np.savez(packed, **arrays)
     with whole_file(log / NET_FILE, "w") as file:
         json.dump(describe(net.residual), file, indent=1)
     with whole_file(log / WEIGHTS_FILE) as file:
-        np.savez(file, **arrays)
+        file.write(packed.getbuffer())
 
 
 def load_net(log: Path) -> CarNet:

@@ -5,9 +5,10 @@
 #
 # BSDS500 holds the folders train, test (both trained on) and val. WORKDIR/log/blind receives the net for
 # the qualities 10 to 40 together, WORKDIR/log/q10, q20, ... those for one each. Stopped or killed, the
-# same command goes on where it was. A net replaces the one here where this prints a higher PSNR for it:
+# same command goes on where it was. Copied over pretrained/qN (model_checkpoint.*, losses.csv) a net stays
+# there where this prints a higher PSNR than before; blind, in pretrained itself, with --ignore-header:
 #
-#     python benchmarks/quality.py BSDS500/val --quality N --weights WORKDIR/log/qN
+#     python benchmarks/quality.py BSDS500/val --quality N
 set -eu
 suite=$(cd "$(dirname "$0")/.." && pwd)
 images=$(cd "$1" && pwd) work=$2

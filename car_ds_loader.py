@@ -28,6 +28,10 @@ JPG, BMP = "train/image1", "train/image2"  # the val files use the same two name
 RECORDS_PER_FILE = 10_000
 FEATURES = {name: tf.io.FixedLenFeature([], tf.string) for name in (JPG, BMP)}
 CHECK_BATCH = 500  # records parsed at a time while checking
+Ways = tuple[int, ...]  # flips and turns: 1 upside down, 2 left to right, 4 rows for columns, and their sums
+NO_WAYS: Ways = (0,)
+MIRRORED: Ways = (0, 2)
+ALL_WAYS: Ways = tuple(range(8))
 SHUFFLE_BYTES = 256 * 2**20  # memory for shuffling; more than this buys no better mixing
 
 
@@ -276,9 +280,9 @@ def shuffled_records(records: RecordSet, seed: tf.Tensor) -> tf.data.Dataset:
     return mixed.shuffle(room, seed=seed, reshuffle_each_iteration=False)
 
 
-def flip_and_turn(jpg: tf.Tensor, bmp: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """One of the eight flips and turns for the whole batch; seed: int64 [2] tensor."""
-    draw = tf.random.stateless_uniform([], seed, maxval=8, dtype=tf.int32)
+def flip_and_turn(jpg: tf.Tensor, bmp: tf.Tensor, seed: tf.Tensor, ways: Ways) -> tuple[tf.Tensor, tf.Tensor]:
+    """One of these flips and turns for the whole batch; seed: int64 [2] tensor."""
+    draw = tf.gather(ways, tf.random.stateless_uniform([], seed, maxval=len(ways), dtype=tf.int32))
 
     def apply(patches: tf.Tensor) -> tf.Tensor:
         patches = tf.cond(draw >= 4, lambda: tf.transpose(patches, [0, 2, 1, 3]), lambda: patches)
@@ -289,9 +293,11 @@ def flip_and_turn(jpg: tf.Tensor, bmp: tf.Tensor, seed: tf.Tensor) -> tuple[tf.T
 
 
 def training_batches(
-    records: RecordSet, batch_size: int, seed: int, first_step: int, augment: bool
+    records: RecordSet, batch_size: int, seed: int, first_step: int, ways: Ways = NO_WAYS
 ) -> tf.data.Dataset:
     """Endless batches (jpg, bmp), float32 [batch, side, side, 1] in grey levels, from a step on.
+
+    Each batch is flipped and turned in one of the ways.
 
     Each epoch has an order of its own, which depends on seed and epoch alone: started at
     first_step, the pipeline gives what an unbroken run would see there.
@@ -303,8 +309,8 @@ def training_batches(
 
     def parse(step: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
         jpg, bmp = parse_batch(batch, records.side)
-        if augment:
-            jpg, bmp = flip_and_turn(jpg, bmp, tf.stack([tf.cast(seed, tf.int64), step]))
+        if ways != NO_WAYS:
+            jpg, bmp = flip_and_turn(jpg, bmp, tf.stack([tf.cast(seed, tf.int64), step]), ways)
         shape = [batch_size, records.side, records.side, 1]
         return tuple(tf.ensure_shape(tf.cast(patch, tf.float32), shape) for patch in (jpg, bmp))
 

@@ -29,6 +29,7 @@ LUMA_STEPS = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
+LARGEST_STEP = 255  # in the one byte that it has
 CHROMA_STEPS = np.full((SIDE, SIDE), 99)
 CHROMA_STEPS[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
@@ -61,13 +62,19 @@ def coarseness(steps: Floats, component: int) -> float:
     5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95.
     """
     factors = steps / (CHROMA_STEPS if component else LUMA_STEPS)
-    told = steps < 255  # where a byte ends, the factor may have been larger
+    told = steps < LARGEST_STEP  # where a byte ends, the factor may have been larger
     return float(np.median(factors[told]) if told.any() else factors.max())
 
 
 def coarseness_of_quality(quality: int) -> float:
     """The factor that libjpeg (jpeg_quality_scaling) takes for a quality of 1..100."""
     return 50 / quality if quality < 50 else max(2 - quality / 50, 1 / 100)
+
+
+def steps_of_quality(quality: int) -> Floats:
+    """The luma table that libjpeg writes at a quality of 1..100, float32 [8, 8]."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality  # jpeg_quality_scaling
+    return np.clip((LUMA_STEPS * percent + 50) // 100, 1, LARGEST_STEP).astype(np.float32)
 
 
 def _cosines() -> Floats:
@@ -81,31 +88,33 @@ def _cosines() -> Floats:
 COSINES = _cosines()
 
 
-def keep_to_steps(change: Floats, samples: Pixels, steps: Floats) -> None:
+def keep_to_steps(change: Floats, samples: Pixels, steps: Floats, gains: Floats) -> None:
     """Limit a change to what the file allows: each coefficient to +- SHARE of its step [8, 8], in place.
 
     change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
-    Blocks that touch 0 or 255 are left alone, as the decoder may have clipped them and so moved their
-    coefficients, and so are partial blocks at the right and lower edge: the file codes more of them. A block
-    of nothing but 0, or of nothing but 255, gets no change: what is black or white there stays so, though
-    on photographs of low quality the net has learned that most of such blacks were a dark grey.
+    gains: float32 [8, 8], by which the net's coefficients are multiplied first (model_car.py).
+    Blocks that touch 0 or 255 are not limited, as the decoder may have clipped them and so moved their
+    coefficients; partial blocks at the right and lower edge are left alone: the file codes more of them. A
+    block of nothing but 0, or of nothing but 255, gets no change: what is black or white there stays so,
+    though on photographs of low quality the net has learned that most of such blacks were a dark grey.
     """
     height, width = (length // SIDE * SIDE for length in samples.shape)
-    limits = SHARE * steps.reshape(-1)
+    limits, gains = SHARE * steps.reshape(-1), gains.reshape(-1)
     for top in range(0, height, BAND):
         rows = slice(top, min(top + BAND, height))
-        blocks, decoded = (_blocks(plane[rows, :width]) for plane in (change, samples))
-        kept = np.clip(blocks @ COSINES.T, -limits, limits) @ COSINES
+        blocks, decoded = (blocks_of(plane[rows, :width]) for plane in (change, samples))
+        coefficients = blocks @ COSINES.T * gains
         lowest, highest = decoded.min(axis=1), decoded.max(axis=1)
-        clipped = (lowest == 0) | (highest == 255)
-        kept[clipped] = blocks[clipped]
+        whole = (lowest > 0) & (highest < 255)
+        coefficients[whole] = np.clip(coefficients[whole], -limits, limits)
+        kept = coefficients @ COSINES
         kept[(highest == 0) | (lowest == 255)] = 0
         band = change[rows, :width]  # perhaps of no columns, so that reshape is told all of its shape
         kept = kept.reshape(band.shape[0] // SIDE, width // SIDE, SIDE, SIDE).swapaxes(1, 2)
         band[...] = kept.reshape(band.shape)
 
 
-def _blocks(plane: Pixels | Floats) -> Pixels | Floats:
+def blocks_of(plane: Pixels | Floats) -> Pixels | Floats:
     """The 8x8 blocks of [H, W], whose sides are multiples of 8: [N, 64]."""
     rows, columns = plane.shape[0] // SIDE, plane.shape[1] // SIDE
     return plane.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE * SIDE)

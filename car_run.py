@@ -25,8 +25,8 @@ SETTINGS_FILE, CSV_FILE, PICTURE_FILE = "settings.json", "losses.csv", "losses.p
 STATE_FOLDER = "state"
 # The options that a run must keep to give the losses that it began with; --steps may grow.
 SETTINGS = (
-    *("residual", "loss_border", "augment", "batch_size", "learning_rate", "schedule", "optimizer"),
-    *("seed", "init", "val_every", "val_patches"),
+    *("residual", "loss_border", "by_header", "augment", "mirror", "batch_size", "learning_rate"),
+    *("schedule", "optimizer", "seed", "init", "val_every", "val_patches"),
 )
 
 
@@ -52,7 +52,7 @@ def claim_folder(
                 f"start from its best weights"
             ) from error
         for name, value in settings.items():
-            if before.get(name) != value:
+            if before.get(name) != value and (name in before or value):  # an older run knew fewer options
                 raise UserError(
                     f"{log} holds a run with {name} = {before.get(name)}, not {value}. Give the same options "
                     f"and records to go on, or another log folder; --init {log} starts from its weights"
@@ -151,6 +151,7 @@ class Run:
             raise UserError(f"{init} holds a {kind} net; --residual must say the same")
         for weight, value in zip(self.net.weights, source.weights, strict=True):
             weight.assign(value)
+        self.net.gains = source.gains
 
     def restore(self) -> None:
         """Go on from the newest state that is whole, if there is one; forget the CSV's rows beyond it.

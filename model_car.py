@@ -30,13 +30,15 @@ import tensorflow as tf
 from car_shell import UserError, reason_of, whole_file
 
 from car_conv import columns_of, sum_columns, toom_cook_relu
-from car_jpeg import coarseness_of_quality
+from car_jpeg import COSINES, SHARE, SIDE, coarseness_of_quality
+from car_types import Floats
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
 GREY_LEVELS = 255.0
 NET = "AR-CNN 9-7-1-5"
 LARGEST = 1e6  # of a weight: trained ones are under 10
+LARGEST_GAIN = 10.0  # fitted ones are under 2
 MAX_BYTES = 2**22  # of weights, unpacked: ten times what they take
 WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
 
@@ -63,11 +65,17 @@ class CarNet(keras.Model):
     """The four layers. Kernels are held as matrices [side * side * maps in, maps out].
 
     Muon works on matrices only, and He-normal's fan-in is then simply the number of rows.
+
+    gains: float32 [8, 8], by which correction multiplies the coefficients of the net's change in each 8x8
+    block where the JPEG's header is known; a row for each vertical frequency. The net does not know where
+    blocks begin, and so changes some frequencies too little or too much. 1 unless fitted
+    (pretrained/fit_gains.py).
     """
 
     def __init__(self, residual: bool, seed: int = 0) -> None:
         super().__init__(name="car")
         self.residual = residual
+        self.gains: Floats = np.ones((SIDE, SIDE), np.float32)
         for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
             last = number == len(LAYERS)
             spread = keras.initializers.HeNormal(seed + number)
@@ -168,19 +176,49 @@ def inner(patches: tf.Tensor, border: int) -> tf.Tensor:
 
 
 def squared_error(
-    net: CarNet, jpg: tf.Tensor, bmp: tf.Tensor, border: int, layers: Layers | None = None
+    net: CarNet,
+    jpg: tf.Tensor,
+    bmp: tf.Tensor,
+    border: int,
+    layers: Layers | None = None,
+    steps: Floats | None = None,
 ) -> tf.Tensor:
     """Mean squared error of each patch in squared grey levels: float32 [N].
 
     jpg, bmp: float32 [N, side, side, 1], grey levels. The output is not clipped. `border`
     pixels at each side are left out: at 9 only pixels count whose receptive field is real, and
-    from there on the others are not computed at all.
+    from there on the others are not computed at all. steps: the quantisation table [8, 8] of
+    patches that lie, within the border, on whole blocks; the error is then that of what
+    correction keeps of the output (kept_coefficients).
     """
     if border < RADIUS:
-        error = inner(net(jpg, layers=layers) - bmp, border)
+        corrected = inner(net(jpg, layers=layers), border)
     else:
-        error = inner(net(jpg, padding="VALID", layers=layers) - inner(bmp, RADIUS), border - RADIUS)
+        corrected = net(inner(jpg, border - RADIUS), padding="VALID", layers=layers)
+    jpg, bmp = inner(jpg, border), inner(bmp, border)
+    if steps is None:
+        error = corrected - bmp
+    else:  # of coefficients: the transform is orthonormal
+        error = kept_coefficients(corrected - jpg, jpg, steps, net.gains) - coefficients(bmp - jpg)
     return tf.reduce_mean(tf.square(error), axis=[1, 2, 3])
+
+
+def coefficients(planes: tf.Tensor) -> tf.Tensor:
+    """The cosine transform of each 8x8 block: float32 [N, H, W, 1] to [N, H / 8, W / 8, 64]."""
+    return tf.nn.conv2d(planes, COSINES.T.reshape(SIDE, SIDE, 1, SIDE * SIDE), SIDE, "VALID")
+
+
+def kept_coefficients(change: tf.Tensor, jpg: tf.Tensor, steps: Floats, gains: Floats) -> tf.Tensor:
+    """What car_jpeg.keep_to_steps keeps of a change, as coefficients that gradients go through.
+
+    change, jpg: float32 [N, H, W, 1], grey levels; steps, gains: float32 [8, 8]. Returns float32
+    [N, H / 8, W / 8, 64].
+    """
+    limits = SHARE * steps.reshape(-1)
+    wanted = coefficients(change) * gains.reshape(-1)
+    highest, lowest = (sign * tf.nn.max_pool2d(sign * jpg, SIDE, SIDE, "VALID") for sign in (1.0, -1.0))
+    whole = (lowest > 0) & (highest < GREY_LEVELS)
+    return tf.where(whole, tf.clip_by_value(wanted, -limits, limits), wanted)
 
 
 def untouched_error(jpg: tf.Tensor, bmp: tf.Tensor, border: int) -> tf.Tensor:
@@ -203,7 +241,7 @@ def save_weights(net: CarNet, log: Path, **about: float) -> None:
 
     about: numbers kept beside the weights (step, val_loss).
     """
-    arrays: dict[str, Any] = {**about, "residual": net.residual}
+    arrays: dict[str, Any] = {**about, "residual": net.residual, "gains": net.gains}
     for number, layer in enumerate(LAYERS, start=1):
         kernel, bias = net.weights[2 * number - 2 : 2 * number]
         arrays[f"layer{number}_kernel"] = np.asarray(kernel).reshape(layer[0], *layer)
@@ -231,6 +269,11 @@ def load_net(log: Path) -> CarNet:
         arrays = read_arrays(path)
         if bool(arrays.get("residual", net.residual)) != net.residual:
             raise UserError(f"{log / NET_FILE} is not the one of {path}: only one is of a residual net")
+        net.gains = arrays.get("gains", net.gains)  # older files have none
+        if net.gains.shape != (SIDE, SIDE) or net.gains.dtype != np.float32:
+            raise UserError(f"{path}: its gains have another shape or type than {SIDE}x{SIDE} float32")
+        if not (np.abs(net.gains) <= LARGEST_GAIN).all():
+            raise UserError(f"{path}: its gains are not finite, or huge")
         for number, layer in enumerate(LAYERS, start=1):
             kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
             shapes = (layer[0], *layer), (layer[2],)

@@ -61,8 +61,7 @@ ROWS = 256  # of the picture finished at a time
 TO_RGB = np.array([[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)  # Cb and Cr, JFIF (BT.601)
 MID_GREY = 127.5
 
-Forward = Callable[..., tf.Tensor]  # (tiles, gain) -> cores; see make_forward
-ForwardFor = Callable[[Floats | None, int], Forward]  # of a quantisation table and a component
+Forward = Callable[..., tf.Tensor]  # (tiles, contrast) -> cores; see make_forward
 NEARLY = 1.4  # a set that is coarser than the file by no more than this fits it best (BSDS500 val)
 
 
@@ -151,51 +150,63 @@ def arguments() -> argparse.Namespace:
 
 
 def make_forward(net: CarNet, overlap: int, conv: str | None = None) -> Forward:
-    """Return (tiles, gain) -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap].
+    """Return (tiles, contrast) -> cores: uint8 [N, h, w] -> float32 [N, h - 2 * overlap, w - 2 * overlap].
 
-    gain, a float32 tensor, 1 if not given, multiplies the contrast about mid-grey that the net
-    sees, and divides it afterwards. Traced, and its XLA parts compiled, once for each shape: a
+    contrast, a float32 tensor, 1 if not given, multiplies what the net sees about mid-grey, and
+    divides it afterwards. Traced, and its XLA parts compiled, once for each shape: a
     second or so.
     """
     layers = layers_for(conv)
     parameters, padding = net.constants(), "VALID" if overlap else "SAME"
 
     @tf.function
-    # A gain that is a tensor: no trace for each value.
-    def forward(tiles: tf.Tensor, gain: tf.Tensor = tf.constant(1.0)) -> tf.Tensor:  # noqa: B008
-        luma = MID_GREY + gain * (tf.cast(tiles, tf.float32)[..., tf.newaxis] - MID_GREY)
+    # A contrast that is a tensor: no trace for each value.
+    def forward(tiles: tf.Tensor, contrast: tf.Tensor = tf.constant(1.0)) -> tf.Tensor:  # noqa: B008
+        luma = MID_GREY + contrast * (tf.cast(tiles, tf.float32)[..., tf.newaxis] - MID_GREY)
         corrected = net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
-        return MID_GREY + (corrected - MID_GREY) / gain
+        return MID_GREY + (corrected - MID_GREY) / contrast
 
     return forward
 
 
-def make_forward_for(nets: Bank, overlap: int, conv: str | None = None) -> ForwardFor:
-    """Return (steps, component) -> forward for a plane with that quantisation table (None: not known).
+class Chosen(NamedTuple):
+    """What a plane goes through: a net, and the gains of its change (CarNet)."""
+
+    forward: Forward
+    gains: Floats  # float32 [8, 8]
+
+
+Choose = Callable[[Floats | None, int], Chosen]  # of a quantisation table and a component
+
+
+def make_choice(nets: Bank, overlap: int, conv: str | None = None) -> Choose:
+    """Return (steps, component) -> Chosen for a plane with that quantisation table (None: not known).
 
     nets: as load_nets gives them. Of a bank the coarsest set is taken that is at most NEARLY times as
-    coarse as the file. Where the file is the coarser one, the gain makes its steps, and so its artifacts,
-    as small as the set knows them; the other way about, raised contrast, does worse than a gain of 1.
+    coarse as the file. Where the file is the coarser one, less contrast makes its steps, and so its
+    artifacts, as small as the set knows them; the other way about, more contrast, does worse than none.
     A file finer than all sets has nothing to mend and stays as it is. Chroma (components 1 and 2) is
     corrected by the same sets.
     """
-    forwards = {factor: make_forward(net, overlap, conv) for factor, net in nets.items()}
+    sets = {factor: Chosen(make_forward(net, overlap, conv), net.gains) for factor, net in nets.items()}
     factors = [factor for factor in nets if factor]
 
     def unchanged(tiles: tf.Tensor) -> tf.Tensor:
         inside = slice(overlap, -overlap or None)
         return tf.cast(tiles[:, inside, inside], tf.float32)
 
-    def forward_for(steps: Floats | None, component: int) -> Forward:
+    def choose(steps: Floats | None, component: int) -> Chosen:
         if steps is None or not factors:
-            return forwards[None]
+            return sets[None]
         own = coarseness(steps, component)
         factor = max((factor for factor in factors if factor <= NEARLY * own), default=None)
         if factor is None:
-            return unchanged
-        return functools.partial(forwards[factor], gain=tf.constant(min(1, factor / own), tf.float32))
+            return Chosen(unchanged, np.ones_like(steps))
+        forward, gains = sets[factor]
+        contrast = tf.constant(min(1, factor / own), tf.float32)
+        return Chosen(functools.partial(forward, contrast=contrast), gains)
 
-    return forward_for
+    return choose
 
 
 def correct_plane(samples: Pixels, forward: Forward, side: int, overlap: int) -> Floats:
@@ -236,31 +247,37 @@ def chosen_planes(planes: tuple[Plane, ...], args: argparse.Namespace) -> tuple[
     return tuple(plane._replace(steps=None) for plane in chosen) if args.ignore_header else chosen
 
 
-def correct_planes(
-    planes: Sequence[Plane], forward_for: ForwardFor, args: argparse.Namespace
-) -> list[Floats]:
-    """Correct the planes of a Jpeg as args say. Returns a list of float32 [h, w], unclipped."""
+class Corrected(NamedTuple):
+    """A plane as the net made it, float32 [h, w], unclipped, and the gains of its net."""
+
+    samples: Floats
+    gains: Floats  # float32 [8, 8]
+
+
+def correct_planes(planes: Sequence[Plane], choose: Choose, args: argparse.Namespace) -> list[Corrected]:
+    """Correct the planes of a Jpeg as args say."""
     correct = correct_8_ways if args.ensemble else correct_plane
-    return [
-        correct(plane.samples, forward_for(plane.steps, component), args.patch_size, args.overlap)
-        for component, plane in enumerate(planes)
-    ]
+    corrected = []
+    for component, plane in enumerate(planes):
+        forward, gains = choose(plane.steps, component)
+        corrected.append(Corrected(correct(plane.samples, forward, args.patch_size, args.overlap), gains))
+    return corrected
 
 
-def apply_correction(jpeg: Jpeg, corrected: list[Floats], strength: float) -> Pixels:
+def apply_correction(jpeg: Jpeg, corrected: list[Corrected], strength: float) -> Pixels:
     """Add the changes of the planes to a Jpeg's pixels. Returns uint8 of pixels' shape.
 
     corrected: what correct_planes made of jpeg.planes; used up.
     A change is kept to what the file's steps allow, where it has them. Luma's goes to R, G and B
     alike, chroma's by JFIF's matrix. Strength 0 gives `pixels` exactly.
     """
-    for change, plane in zip(corrected, jpeg.planes, strict=True):
+    for (change, gains), plane in zip(corrected, jpeg.planes, strict=True):
         np.clip(change, 0, 255, out=change)
         change -= plane.samples
         if plane.steps is not None:
-            keep_to_steps(change, plane.samples, plane.steps)
+            keep_to_steps(change, plane.samples, plane.steps, gains)
         change *= strength
-    luma, *colours = corrected
+    luma, *colours = (change for change, _ in corrected)
     chroma = [Image.fromarray(change) for change in colours]
     result = np.empty_like(jpeg.pixels)
     for top in range(0, luma.shape[0], ROWS):
@@ -307,7 +324,7 @@ def load(jpg: Path, args: argparse.Namespace) -> Loaded:
     return Loaded(jpeg, before, truth)
 
 
-def save(jpg: Path, loaded: Loaded, corrected: list[Floats], args: argparse.Namespace) -> Saved:
+def save(jpg: Path, loaded: Loaded, corrected: list[Corrected], args: argparse.Namespace) -> Saved:
     """Apply the corrected planes, measure against the BMP, and write the result. Returns Saved."""
     jpeg, before, truth = loaded
     after = upright(apply_correction(jpeg, corrected, args.strength), jpeg.orientation)
@@ -329,10 +346,10 @@ def main() -> int:
         args.log = Path(__file__).resolve().parent / "pretrained"
         print(f"weights: those that came with this suite, {args.log}")
     jpegs = choose_jpegs(args)
-    forward_for = make_forward_for(load_nets(args.log), args.overlap, args.conv)
+    choose = make_choice(load_nets(args.log), args.overlap, args.conv)
     stages = Stages(
         load=functools.partial(load, args=args),
-        correct=lambda loaded: correct_planes(loaded.jpeg.planes, forward_for, args),
+        correct=lambda loaded: correct_planes(loaded.jpeg.planes, choose, args),
         save=functools.partial(save, args=args),
     )
     part, parts = args.part

@@ -25,11 +25,21 @@ import numpy as np
 import tensorflow as tf
 from car_shell import Progress, UserError, naming
 
-from car_ds_loader import RecordSet, check_records, training_batches, validation_batches
+from car_ds_loader import (
+    ALL_WAYS,
+    MIRRORED,
+    NO_WAYS,
+    RecordSet,
+    check_records,
+    training_batches,
+    validation_batches,
+)
+from car_jpeg import SIDE, steps_of_quality
 from car_lock import locked
 from car_plot import draw_losses
 from car_run import COLUMNS, PICTURE_FILE, Row, Run, claim_folder
-from car_split import check_disjoint, read_split, write_split
+from car_split import Split, check_disjoint, read_split, write_split
+from car_types import Floats
 from model_car import (
     LARGEST,
     RADIUS,
@@ -71,7 +81,14 @@ def arguments() -> argparse.Namespace:
         metavar="B",
         help=f"pixels at each side of a patch left out of the loss (0); at {RADIUS} all that count are real",
     )
+    parser.add_argument(
+        "--by-header",
+        action="store_true",
+        help="the loss is that of what correction keeps by the file's header; for records of one --quality, "
+        f"with --stride, --patch-size and --loss-border multiples of {SIDE}",
+    )
     parser.add_argument("--augment", action="store_true", help="flip and turn the training patches")
+    parser.add_argument("--mirror", action="store_true", help="flip them left to right only")
     parser.add_argument("--steps", type=car_shell.positive, default=800, help="(800)")
     parser.add_argument(
         "--batch-size", type=car_shell.positive, default=1000, metavar="N", help="patches in a step (1000)"
@@ -104,6 +121,10 @@ def arguments() -> argparse.Namespace:
     args = car_shell.parse(parser, None, inputs=["train", "val"], outputs=["log"])
     if any(args.log.resolve() == records.resolve() for records in (args.train, args.val)):
         parser.error("log must be another folder than the records")
+    if args.augment and args.mirror:
+        parser.error("--augment includes --mirror; give one of them")
+    if args.augment and args.by_header:
+        parser.error("--by-header: turned patches would need a turned quantisation table; give --mirror")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
     if args.optimizer == "muon" and tuple(map(int, keras.__version__.split(".")[:2])) < MUON_SINCE:
@@ -163,7 +184,7 @@ def parts_of(patches: int, side: int, layers: Layers) -> int:
 
 
 def make_loss_and_gradients(
-    net: CarNet, layers: Layers, batch_size: int, border: int
+    net: CarNet, layers: Layers, batch_size: int, border: int, steps: Floats | None = None
 ) -> Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
     """The function (jpg, bmp) -> [loss, the JPG's MSE, *gradients], sums over patches / batch_size.
 
@@ -174,7 +195,7 @@ def make_loss_and_gradients(
     @tf.function(jit_compile=layers is direct_layers)
     def of_part(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(squared_error(net, jpg, bmp, border, layers)) / batch_size
+            loss = tf.reduce_sum(squared_error(net, jpg, bmp, border, layers, steps)) / batch_size
         jpg_mse = tf.reduce_sum(untouched_error(jpg, bmp, border)) / batch_size
         return [loss, jpg_mse, *tape.gradient(loss, net.trainable_variables)]
 
@@ -191,7 +212,12 @@ def make_loss_and_gradients(
 
 
 def make_train_step(
-    strategy: tf.distribute.Strategy, run: Run, layers: Layers, batch_size: int, border: int
+    strategy: tf.distribute.Strategy,
+    run: Run,
+    layers: Layers,
+    batch_size: int,
+    border: int,
+    steps: Floats | None,
 ) -> Callable[[Batch], Told]:
     """The function of one step: (jpg, bmp) distributed batches -> (loss, JPG's MSE, are the weights sane).
 
@@ -201,7 +227,7 @@ def make_train_step(
     What XLA compiles is loss and gradients, for each replica. apply_gradients stays outside: the
     sum over machines that it makes cannot be compiled for CPUs.
     """
-    loss_and_gradients = make_loss_and_gradients(run.net, layers, batch_size, border)
+    loss_and_gradients = make_loss_and_gradients(run.net, layers, batch_size, border, steps)
 
     def replica_step(jpg: tf.Tensor, bmp: tf.Tensor) -> Losses:
         loss, jpg_mse, *gradients = loss_and_gradients(jpg, bmp)
@@ -219,14 +245,14 @@ def make_train_step(
 
 
 def make_validate(
-    net: CarNet, layers: Layers, batches: tf.data.Dataset, border: int
+    net: CarNet, layers: Layers, batches: tf.data.Dataset, border: int, steps: Floats | None = None
 ) -> Callable[[], tuple[float, float]]:
     """The function of one validation: () -> (loss, JPG's MSE), means over the fixed choice of records."""
 
     @tf.function(jit_compile=layers is direct_layers)
     def sums(jpg: tf.Tensor, bmp: tf.Tensor) -> Losses:
         jpg, bmp = tf.cast(jpg, tf.float32), tf.cast(bmp, tf.float32)
-        loss = squared_error(net, jpg, bmp, border, layers)
+        loss = squared_error(net, jpg, bmp, border, layers, steps)
         return tf.reduce_sum(loss), tf.reduce_sum(untouched_error(jpg, bmp, border))
 
     def validate() -> tuple[float, float]:
@@ -263,6 +289,25 @@ def checked(folder: Path) -> RecordSet:
     return records
 
 
+def common_steps(train_split: Split | None, val_split: Split | None, args: argparse.Namespace) -> Floats:
+    """The quantisation table [8, 8] of all records, whose blocks the loss then sees. Raises UserError."""
+    splits = [split or {} for split in (train_split, val_split)]
+    quality = splits[0].get("quality") or []
+    if len(quality) != 1 or splits[1].get("quality") != quality:
+        raise UserError(
+            f"--by-header needs train and val records made with one and the same --quality, so that one "
+            f"quantisation table holds for all; by their split.json {args.train} has "
+            f"{quality or 'none'}, {args.val} {splits[1].get('quality') or 'none'}"
+        )
+    lengths = [args.loss_border, *(split[name] for split in splits for name in ("patch_size", "stride"))]
+    if args.loss_border < RADIUS or any(length % SIDE for length in lengths):
+        raise UserError(
+            f"--by-header sees whole blocks: --loss-border ({args.loss_border}; {2 * SIDE} at least), and "
+            f"--patch-size and --stride of the loaders must be multiples of {SIDE}"
+        )
+    return steps_of_quality(quality[0])
+
+
 def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
     """Raise UserError where a loss is NaN or infinite, or a weight is: further steps could not mend it."""
     if not (np.isfinite(loss) and sane):
@@ -279,17 +324,19 @@ def train(
     run: Run,
     train_set: RecordSet,
     val_set: RecordSet,
+    steps: Floats | None,
 ) -> int:
     """The loop. Returns the exit status: 0, or 128 + the signal that ended it early."""
     first_step = int(run.step)
-    batches = training_batches(train_set, args.batch_size, args.seed, first_step, args.augment)
+    ways = ALL_WAYS if args.augment else MIRRORED if args.mirror else NO_WAYS
+    batches = training_batches(train_set, args.batch_size, args.seed, first_step, ways)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     batches = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
     held_back = validation_batches(val_set, args.val_patches, max(1, EVAL_PIXELS // val_set.side**2))
     layers = layers_for(args.conv)
-    train_step = make_train_step(strategy, run, layers, args.batch_size, args.loss_border)
-    validate = make_validate(run.net, layers, held_back, args.loss_border)
+    train_step = make_train_step(strategy, run, layers, args.batch_size, args.loss_border, steps)
+    validate = make_validate(run.net, layers, held_back, args.loss_border, steps)
     tensorboard = args.log / "tensorboard"
     with naming(tensorboard):
         writer = (
@@ -346,6 +393,7 @@ def main() -> int:
         check_disjoint(train_split, val_split)
     else:
         print("no split.json beside the records: whether both sets share images cannot be checked")
+    steps = common_steps(train_split, val_split, args) if args.by_header else None
 
     args.log.mkdir(parents=True, exist_ok=True)
     with locked(args.log, args.log / LOCK_FILE) if chief else contextlib.nullcontext():
@@ -356,7 +404,7 @@ def main() -> int:
         if args.init:
             run.start_from(args.init)
         run.restore()
-        return go_on(args, strategy, run, train_set, val_set)
+        return go_on(args, strategy, run, train_set, val_set, steps)
 
 
 def go_on(
@@ -365,6 +413,7 @@ def go_on(
     run: Run,
     train_set: RecordSet,
     val_set: RecordSet,
+    steps: Floats | None,
 ) -> int:
     """Train from where the run is, and draw the losses. Returns the exit status."""
     status, first_step = 0, int(run.step)
@@ -373,7 +422,7 @@ def go_on(
     else:
         if first_step:
             print(f"going on after step {first_step}")
-        status = train(args, strategy, run, train_set, val_set)
+        status = train(args, strategy, run, train_set, val_set, steps)
     if run.chief and run.rows:
         draw_losses(args.log / PICTURE_FILE, run.rows)  # again where finished: a kill may have come before it
         print(

@@ -32,11 +32,11 @@ from car_types import Pixels
 from model_car import RADIUS, load_nets
 from run_car_images import (
     TILE_SIDE,
-    ForwardFor,
+    Choose,
     apply_correction,
     chosen_planes,
     correct_planes,
-    make_forward_for,
+    make_choice,
 )
 
 BLOCK = 8
@@ -131,7 +131,7 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def measure(sources: list[Source], forward_for: ForwardFor, args: argparse.Namespace) -> Table:
+def measure(sources: list[Source], choose: Choose, args: argparse.Namespace) -> Table:
     """{quality: a row for each image of PSNR, SSIM, PSNR-B before, and the same after}."""
     table: Table = {quality: [] for quality in args.quality}
     picture_of = PICTURES[args.kind]
@@ -144,7 +144,7 @@ def measure(sources: list[Source], forward_for: ForwardFor, args: argparse.Names
             for quality, rows in table.items():
                 jpeg = decode_jpeg(jpeg_bytes(clean, quality))
                 jpeg = jpeg._replace(planes=chosen_planes(jpeg.planes, args))
-                corrected = apply_correction(jpeg, correct_planes(jpeg.planes, forward_for, args), 1.0)
+                corrected = apply_correction(jpeg, correct_planes(jpeg.planes, choose, args), 1.0)
                 rows.append([*figures(jpeg.pixels, truth), *figures(corrected, truth)])
             progress.step()
     return table
@@ -156,7 +156,7 @@ def main() -> int:
     sources = find_clean(args.folder)
     if not sources:
         raise UserError(f"{args.folder} holds no images")
-    table = measure(sources, make_forward_for(load_nets(args.weights), RADIUS), args)
+    table = measure(sources, make_choice(load_nets(args.weights), RADIUS), args)
     print(f"{'':7}   {'JPEG':^23}   {'corrected':^23}   {'gain':^15}")
     print(
         f"quality   {'PSNR    SSIM    PSNR-B':>23}   {'PSNR    SSIM    PSNR-B':>23}   {'mean    least':>15}"

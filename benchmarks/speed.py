@@ -33,7 +33,7 @@ import car_ds_loader
 from car_images import decode_jpeg, find_clean, jpeg_bytes, read_jpeg, read_luma
 from car_types import Floats, Pixels
 from model_car import RADIUS, Bank, CarNet, Layers, direct_layers, fast_layers, load_nets
-from run_car_images import TILE_SIDE, correct_plane, correct_planes, make_forward, make_forward_for
+from run_car_images import TILE_SIDE, correct_plane, correct_planes, make_choice, make_forward
 from train_car import make_loss_and_gradients
 
 Figures = dict[str, Any]  # what goes into the JSON
@@ -92,15 +92,15 @@ def time_net(net: CarNet, sizes: Sequence[int], rounds: int) -> list[Figures]:
 
 def measure_difference(nets: Bank, images: Path) -> Figures:
     """The fast form against the direct one over a folder of clean images at qualities 10 to 40."""
-    fast, direct = (make_forward_for(nets, RADIUS, conv) for conv in ("fast", "direct"))
+    fast, direct = (make_choice(nets, RADIUS, conv) for conv in ("fast", "direct"))
     largest, equal, pixels = 0.0, 0, 0
     for source in find_clean(images):
         clean = read_luma(source.clean)
         for quality in (10, 20, 30, 40):
             (luma,) = decode_jpeg(jpeg_bytes(clean, quality)).planes
             ours, plain = (
-                correct_plane(luma.samples, forward_for(luma.steps, 0), TILE_SIDE, RADIUS)
-                for forward_for in (fast, direct)
+                correct_plane(luma.samples, choose(luma.steps, 0).forward, TILE_SIDE, RADIUS)
+                for choose in (fast, direct)
             )
             largest = max(largest, float(np.abs(ours - plain).max()))
             equal += int((np.rint(ours.clip(0, 255)) == np.rint(plain.clip(0, 255))).sum())
@@ -196,7 +196,7 @@ def time_loader(folder: Path) -> Figures:
 def time_records(folder: Path) -> Figures:
     """Patches a second of the tf.data pipeline alone, batch 1000 of 32x32."""
     records = car_ds_loader.check_records(folder / "t_many")
-    batches = iter(car_ds_loader.training_batches(records, 1000, 0, 0, True))
+    batches = iter(car_ds_loader.training_batches(records, 1000, 0, 0, car_ds_loader.ALL_WAYS))
     next(batches)
     rate = 100 * 1000 / seconds(lambda: [next(batches) for _ in range(100)])
     print(f"tf.data loader alone: {rate:.0f} patches a second")
@@ -220,11 +220,11 @@ def time_folder(folder: Path, nets: Bank) -> Figures:
         (folder / f"two/{number}.jpg").write_bytes((data / f"{number:03d}.jpg").read_bytes())
     start_up = script("run_car_images.py", folder, ROOT / "pretrained", "two", "r_two")
     jpeg = read_jpeg(data / "000.jpg")
-    forward_for, megapixels = make_forward_for(nets, RADIUS), jpeg.planes[0].samples.size / 1e6
+    choose, megapixels = make_choice(nets, RADIUS), jpeg.planes[0].samples.size / 1e6
     settings = argparse.Namespace(patch_size=TILE_SIDE, overlap=RADIUS, ensemble=False)
-    alone = [seconds(lambda: correct_planes(jpeg.planes, forward_for, settings)) for _ in range(6)][1:]
+    alone = [seconds(lambda: correct_planes(jpeg.planes, choose, settings)) for _ in range(6)][1:]
     spent = script("run_car_images.py", folder, ROOT / "pretrained", "photographs", "r_all") - start_up
-    alone += [seconds(lambda: correct_planes(jpeg.planes, forward_for, settings)) for _ in range(5)]
+    alone += [seconds(lambda: correct_planes(jpeg.planes, choose, settings)) for _ in range(5)]
     rate, net_rate = 98 * megapixels / spent, megapixels / float(np.median(alone))
     share = f"the nets alone {net_rate:.2f}: {rate / net_rate:.0%}"
     print(f"run_car_images.py: {rate:.2f} megapixels a second, {share}")

@@ -142,20 +142,28 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
         weights, gain = bank[factor] / weights.name, min(1, factor / coarse)
     seen = (samples - 127.5) * gain + 127.5
     change = np.clip(samples + (direct_convolution(weights, seen) - seen) / gain, 0, 255) - samples
-    return change if steps is None else kept_to_steps(change, samples, steps.reshape(8, 8))
+    if steps is None:
+        return change
+    with np.load(weights) as arrays:
+        gains = arrays["gains"] if "gains" in arrays else np.ones((8, 8))
+    return kept_to_steps(change, samples, steps.reshape(8, 8), gains)
 
 
-def kept_to_steps(change: Array, samples: Array, steps: Array) -> Array:
-    """Block by block, each cosine coefficient of the change within 0.35 of its step, none where all is black or white."""
+def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+    """Block by block, each cosine coefficient of the change times its gain, within 0.35 of its step.
+
+    Without that limit where a pixel is 0 or 255, and no change at all where all are.
+    """
     rows = [np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)]
     cosines, kept = np.array(rows), change.copy()
     for top in range(0, change.shape[0] - 7, 8):
         for left in range(0, change.shape[1] - 7, 8):
             block = slice(top, top + 8), slice(left, left + 8)
+            coefficients = gains * (cosines @ change[block] @ cosines.T)
             if samples[block].min() > 0 and samples[block].max() < 255:
-                coefficients = np.clip(cosines @ change[block] @ cosines.T, -0.35 * steps, 0.35 * steps)
-                kept[block] = cosines.T @ coefficients @ cosines
-            elif samples[block].max() == 0 or samples[block].min() == 255:
+                coefficients = np.clip(coefficients, -0.35 * steps, 0.35 * steps)
+            kept[block] = cosines.T @ coefficients @ cosines
+            if samples[block].max() == 0 or samples[block].min() == 255:
                 kept[block] = 0
     return kept
 

@@ -1,13 +1,18 @@
 """model_car.py: the net of the paper, its start, its loss."""
 
+import io
+
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import ROOT
 from PIL import Image
+from reference import kept_to_steps
 
 from car_conv import toom_cook
+from car_images import compress
+from car_jpeg import steps_of_quality
 from car_plot import draw_losses
 from car_split import split_names
 from model_car import (
@@ -73,6 +78,32 @@ def test_the_border_is_left_out_of_the_same_loss(border):
     for weight in net.weights:
         gradient = tape.gradient(wanted, weight)
         assert tf.norm(tape.gradient(got, weight) - gradient) < 1e-4 * tf.norm(gradient)
+
+
+def test_the_steps_of_a_quality_are_those_that_libjpeg_writes():
+    for quality in range(1, 101):
+        file = io.BytesIO()
+        Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
+        table = np.reshape(Image.open(file).quantization[0], (8, 8))
+        np.testing.assert_array_equal(steps_of_quality(quality), table)
+
+
+def test_the_loss_by_header_is_that_of_what_correction_keeps():
+    """Against kept_to_steps of the tests' own, on a patch with whole and clipped blocks and gains of all sizes."""
+    net = load_net(ROOT / "pretrained")
+    net.gains = np.random.default_rng(0).uniform(0, 5, (8, 8)).astype(np.float32)
+    bmp = np.asarray(Image.open(ROOT / "samples/hubble_deep_field.bmp").convert("L"))[100:196, 40:136]
+    jpg = compress(bmp, 20)
+    assert 0 < (jpg[16:-16, 16:-16] == 0).mean() < 0.05
+    jpg, bmp = (plane.astype(np.float32)[np.newaxis, ..., np.newaxis] for plane in (jpg, bmp))
+    steps = steps_of_quality(20)
+    got = squared_error(net, tf.constant(jpg), tf.constant(bmp), 16, steps=steps)
+    change, samples, truth = (
+        np.asarray(plane, np.float64)[0, 16:-16, 16:-16, 0] for plane in (net(jpg) - jpg, jpg, bmp)
+    )
+    kept = kept_to_steps(change, samples, steps, net.gains)
+    assert np.abs(kept - change).max() > 1
+    np.testing.assert_allclose(got, [np.square(samples + kept - truth).mean()], rtol=1e-4)
 
 
 def test_toom_cook_is_the_correlation():

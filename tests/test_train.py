@@ -158,6 +158,52 @@ def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
     assert "holds a faithful net" in printed.err
 
 
+def test_training_by_header(tmp_path):
+    """Its loss begins as what correction leaves of the JPG with these weights, and falls; --init hands on the gains."""
+    cut = ("--all", "--quality", 20, "--patch-size", 48, "--stride", 24)
+    run("load_train_data.py", tmp_path, ROOT / "samples", "train", *cut)
+    (tmp_path / "other").mkdir()
+    Image.open(ROOT / "samples/chelsea.bmp").transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(
+        tmp_path / "other/upside_down.bmp"
+    )
+    run("load_val_data.py", tmp_path, "other", "val", *cut)
+    log = tmp_path / "start"
+    log.mkdir()
+    for name in ("model_checkpoint.json", "model_checkpoint.npz"):
+        (log / name).write_bytes((ROOT / "pretrained/q20" / name).read_bytes())
+    before = weights(log)
+    printed = run("pretrained/fit_gains.py", log, 20, tmp_path / "other").out
+    fitted = weights(log)
+    assert (
+        f"{fitted['gains'][7, 7]:.2f}" in printed and (fitted["gains"] != before["gains"]).mean() > 0.5
+    )
+    np.testing.assert_array_equal(fitted["layer2_kernel"], before["layer2_kernel"])
+
+    options = ("--residual", "--by-header", "--mirror", "--steps", 2, "--batch-size", 8, "--val-every", 1)
+    options = (*options, "--learning-rate", 1e-6, "--conv", "direct")
+    data = ("train", "val", *options)
+    run("train_car.py", tmp_path, "log", *data, "--loss-border", 16, "--init", "start")
+    rows = losses(tmp_path / "log")
+    np.savez(log / "model_checkpoint.npz", **{**fitted, "gains": before["gains"]})
+    run("train_car.py", tmp_path, "without", *data, "--loss-border", 16, "--init", "start")
+    assert rows[0, 3] < losses(tmp_path / "without")[0, 3] < 0.9 * rows[0, 4]
+    np.testing.assert_array_equal(weights(tmp_path / "log")["gains"], fitted["gains"])
+
+    printed = run("train_car.py", tmp_path, "log2", *data, "--loss-border", 9, status=1)
+    assert "--loss-border (9; 16 at least)" in printed.err and not (tmp_path / "log2").exists()
+    run("load_val_data.py", tmp_path, "other", "val", *cut[:2], 30, *cut[3:])
+    printed = run("train_car.py", tmp_path, "log2", *data, "--loss-border", 16, status=1)
+    assert "one and the same --quality" in printed.err and "[30]" in printed.err
+
+
+def test_options_of_training_that_do_not_go_together(tmp_path, refused):
+    for folder in ("train", "val"):
+        (tmp_path / folder).mkdir()
+    for options in (("--by-header", "--augment"), ("--mirror", "--augment")):
+        said = refused("train_car.py", tmp_path, "log", "train", "val", *options)
+        assert options[0] in said and "--mirror" in said
+
+
 def test_records_made_elsewhere_with_nothing_beside_them(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("train", "val"):

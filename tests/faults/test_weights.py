@@ -119,6 +119,11 @@ def test_weights_of_another_make(tmp_path: Path) -> None:
     refused("layer 3 has another shape", layer3_kernel=kernel.astype("U8"))
     refused("layer 4 holds weights that are not finite", layer4_bias=bias * np.nan)
     refused("layer 4 holds weights that are not finite, or huge", layer4_bias=bias + np.float32(1e30))
+    gains = np.ones((8, 8), np.float32)
+    refused("its gains have another shape", gains=gains[0])
+    refused("its gains have another shape", gains=gains.astype(np.float64))
+    refused("its gains are not finite", gains=gains * np.float32(np.nan))
+    refused("its gains are not finite, or huge", gains=gains * 11)
     for residual in (True, False):  # the JSON of the other net beside weights that say what they are
         (log / NET).write_text(
             json.dumps({**json.loads((ROOT / "pretrained" / NET).read_text()), "residual": residual})

@@ -26,7 +26,7 @@ from car_types import Doubles, Floats, Pixels
 from model_car import RADIUS, CarNet, load_net, read_arrays, save_weights
 from run_car_images import TILE_SIDE, correct_plane, make_forward
 
-GAINS = np.arange(0.30, 2.0, 0.02, dtype=np.float32)  # that are tried
+GAINS = np.arange(0.10, 2.0, 0.02, dtype=np.float32)  # that are tried
 
 
 def arguments() -> argparse.Namespace:

@@ -60,6 +60,7 @@ BATCH_PIXELS = 2**16  # of tiles that go through the net together: their maps st
 ROWS = 256  # of the picture finished at a time
 TO_RGB = np.array([[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)  # Cb and Cr, JFIF (BT.601)
 MID_GREY = 127.5
+NO_GAINS: Floats = np.ones((8, 8), np.float32)
 
 Forward = Callable[..., tf.Tensor]  # (tiles, contrast) -> cores; see make_forward
 NEARLY = 1.4  # a set that is coarser than the file by no more than this fits it best (BSDS500 val)
@@ -186,7 +187,7 @@ def make_choice(nets: Bank, overlap: int, conv: str | None = None) -> Choose:
     coarse as the file. Where the file is the coarser one, less contrast makes its steps, and so its
     artifacts, as small as the set knows them; the other way about, more contrast, does worse than none.
     A file finer than all sets has nothing to mend and stays as it is. Chroma (components 1 and 2) is
-    corrected by the same sets.
+    corrected by the same sets, but with gains of 1: those of luma do worse there (BSDS500 val, colour).
     """
     sets = {factor: Chosen(make_forward(net, overlap, conv), net.gains) for factor, net in nets.items()}
     factors = [factor for factor in nets if factor]
@@ -197,14 +198,14 @@ def make_choice(nets: Bank, overlap: int, conv: str | None = None) -> Choose:
 
     def choose(steps: Floats | None, component: int) -> Chosen:
         if steps is None or not factors:
-            return sets[None]
+            return sets[None]._replace(gains=NO_GAINS) if component else sets[None]
         own = coarseness(steps, component)
         factor = max((factor for factor in factors if factor <= NEARLY * own), default=None)
         if factor is None:
-            return Chosen(unchanged, np.ones_like(steps))
+            return Chosen(unchanged, NO_GAINS)
         forward, gains = sets[factor]
         contrast = tf.constant(min(1, factor / own), tf.float32)
-        return Chosen(functools.partial(forward, contrast=contrast), gains)
+        return Chosen(functools.partial(forward, contrast=contrast), NO_GAINS if component else gains)
 
     return choose
 

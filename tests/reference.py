@@ -145,7 +145,7 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
     if steps is None:
         return change
     with np.load(weights) as arrays:
-        gains = arrays["gains"] if "gains" in arrays else np.ones((8, 8))
+        gains = arrays["gains"] if "gains" in arrays and table is LUMA_50 else np.ones((8, 8))
     return kept_to_steps(change, samples, steps.reshape(8, 8), gains)
 
 

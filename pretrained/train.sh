@@ -5,9 +5,10 @@
 #
 # BSDS500 holds the folders train, test (both trained on) and val. SET: blind, q10, q20, q30, q40, q60, q80,
 # q85, q90 or q95; all of them if none is named, and blind comes before the others but q10. WORKDIR/log/blind
-# receives the net for the qualities 10 to 40 together, WORKDIR/log/qN those for one each. Stopped or killed,
-# the same command goes on where it was. Copied over pretrained/qN (model_checkpoint.*, losses.csv) a net
-# stays there where this prints a higher PSNR than before; blind, in pretrained itself, with --ignore-header:
+# receives the net for the qualities 10 to 40 together, WORKDIR/log/qN those for one each (first_qN those of
+# 90 and 95, which have no last round by header). Stopped or killed, the same command goes on where it was.
+# Copied over pretrained/qN (model_checkpoint.*, losses.csv) a net stays there where this prints a higher PSNR
+# than before; blind, in pretrained itself, with --ignore-header:
 #
 #     python benchmarks/quality.py BSDS500/val --quality N
 set -eu
@@ -50,28 +51,30 @@ fit_gains() { # LOG QUALITY SHRINK
     python "$suite/pretrained/fit_gains.py" "$work/log/$1" "$2" "$images/train" "$images/test" --shrink "$3"
 }
 
+# The sets: quality, shrink, steps by pixels, steps by header, rate and start of the former. BSDS500 are JPEGs
+# themselves: at half of their size they are clean enough for fine files.
 # At a stride of 64 - 2 * 9 each pixel of an image counts once, with --loss-border 9. By header, patches and
 # what counts of them are whole blocks.
 if wanted blind; then
     cut blind 1 64 46 10 20 30 40
     by_pixels blind blind 36000 2e-3
 fi
-for quality in 10 20 30 40; do
+while read -r quality shrink first last start; do
     wanted "q$quality" || continue
-    cut "q$quality" 1 64 46 "$quality"
-    if [ "$quality" = 10 ]; then
-        by_pixels first_q10 q10 36000 2e-3
-    else
-        by_pixels "first_q$quality" "q$quality" 16000 1e-3 --init log/blind
-    fi
-    fit_gains "first_q$quality" "$quality" 1
-    cut "blocks_q$quality" 1 96 56 "$quality"
-    by_header "q$quality" "blocks_q$quality" 10000 1e-3 --init "log/first_q$quality"
-done
-# BSDS500 are JPEGs themselves: at half of their size they are clean enough for fine files.
-for quality in 60 80 85 90 95; do
-    wanted "q$quality" || continue
-    cut "q$quality" 2 64 46 "$quality"
-    by_pixels "q$quality" "q$quality" 12000 1e-3 --init log/blind
-    fit_gains "q$quality" "$quality" 2
-done
+    cut "q$quality" "$shrink" 64 46 "$quality"
+    by_pixels "first_q$quality" "q$quality" "$first" $start
+    fit_gains "first_q$quality" "$quality" "$shrink"
+    [ "$last" = 0 ] && continue
+    cut "blocks_q$quality" "$shrink" 96 56 "$quality"
+    by_header "q$quality" "blocks_q$quality" "$last" 1e-3 --init "log/first_q$quality"
+done <<END
+10 1 36000 10000 2e-3
+20 1 16000 10000 1e-3 --init log/blind
+30 1 16000  6000 1e-3 --init log/blind
+40 1 16000 10000 1e-3 --init log/blind
+60 2 12000  3000 1e-3 --init log/blind
+80 2 12000  3000 1e-3 --init log/blind
+85 2 12000  3000 1e-3 --init log/blind
+90 2 12000     0 1e-3 --init log/blind
+95 2 12000     0 1e-3 --init log/blind
+END

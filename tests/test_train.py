@@ -174,9 +174,7 @@ def test_training_by_header(tmp_path):
     before = weights(log)
     printed = run("pretrained/fit_gains.py", log, 20, tmp_path / "other").out
     fitted = weights(log)
-    assert (
-        f"{fitted['gains'][7, 7]:.2f}" in printed and (fitted["gains"] != before["gains"]).mean() > 0.5
-    )
+    assert f"{fitted['gains'][7, 7]:.2f}" in printed and (fitted["gains"] != before["gains"]).mean() > 0.5
     np.testing.assert_array_equal(fitted["layer2_kernel"], before["layer2_kernel"])
 
     options = ("--residual", "--by-header", "--mirror", "--steps", 2, "--batch-size", 8, "--val-every", 1)

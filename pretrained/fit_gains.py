@@ -23,7 +23,7 @@ from PIL import Image
 from car_images import compress, find_clean, read_luma
 from car_jpeg import COSINES, SHARE, SIDE, blocks_of, steps_of_quality
 from car_types import Doubles, Floats, Pixels
-from model_car import RADIUS, CarNet, load_net, read_arrays, save_weights
+from model_car import RADIUS, WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights
 from run_car_images import TILE_SIDE, correct_plane, make_forward
 
 GAINS = np.arange(0.10, 2.0, 0.02, dtype=np.float32)  # that are tried
@@ -89,7 +89,7 @@ def main() -> int:
         raise UserError("the folders hold no images")
     net = load_net(args.log)
     net.gains = fit(net, args.quality, images, args.shrink)
-    about = read_arrays(args.log / "model_checkpoint.npz")
+    about = read_arrays(args.log / WEIGHTS_FILE)
     save_weights(net, args.log, step=int(about["step"]), val_loss=float(about["val_loss"]))
     print(np.array2string(net.gains, precision=2, floatmode="fixed"))
     return 0

@@ -159,7 +159,7 @@ def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
 
 
 def test_training_by_header(tmp_path):
-    """Its loss begins as what correction leaves of the JPG with these weights, and falls; --init hands on the gains."""
+    """Its loss begins as what correction leaves of the JPG with these weights; --init hands on the gains."""
     cut = ("--all", "--quality", 20, "--patch-size", 48, "--stride", 24)
     run("load_train_data.py", tmp_path, ROOT / "samples", "train", *cut)
     (tmp_path / "other").mkdir()

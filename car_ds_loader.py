@@ -8,9 +8,7 @@ read them; the split.json beside them adds counts and sums to check against.
 
 import hashlib
 import math
-import mmap
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import NamedTuple
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
-from car_shell import UserError
+from car_shell import UserError, reason_of
 
 from car_split import SPLIT_FILE, Split, read_split
 from car_types import Pixels
@@ -41,7 +39,7 @@ class RecordFile:
 
     path: Path
     count: int
-    sum: str  # of its records in their order, see sum_of
+    sum: str  # of its records in their order, see Frames
     mse: float  # between JPG and BMP patches, squared grey levels
     jpg_range: tuple[int, int]  # (lowest, highest) grey level
     bmp_range: tuple[int, int]
@@ -95,19 +93,25 @@ def record_builder(side: int) -> Callable[[Pixels, Pixels], bytes]:
 
 def side_of(record: tf.Tensor) -> int:
     """The patch side in pixels of one serialized record, from its byte count (2 * side * side)."""
-    size = len(tf.io.parse_single_example(record, FEATURES)[JPG].numpy())
-    side = math.isqrt(size // 2)
-    if side == 0 or 2 * side * side != size:
-        raise ValueError(f"{size} bytes are no square int16 patch")
-    return side
+    parsed = tf.io.parse_single_example(record, FEATURES)
+    sides = []
+    for name in (JPG, BMP):
+        size = len(parsed[name].numpy())
+        sides.append(math.isqrt(size // 2))
+        if sides[-1] == 0 or 2 * sides[-1] ** 2 != size:
+            raise ValueError(f"{size} bytes are no square int16 patch")
+    if sides[0] != sides[1]:
+        jpg, bmp = (f"{side}x{side}" for side in sides)
+        raise ValueError(f"its patches differ in size: JPG {jpg}, BMP {bmp}")
+    return sides[0]
 
 
 def parse_batch(records: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Parse serialized records [N] into (jpg, bmp), int16 [N, side, side, 1] each, at one go."""
     parsed = tf.io.parse_example(records, FEATURES)
+    shape = [tf.size(records), side, side, 1]  # patches of another size cannot pass for more of them
     jpg, bmp = (
-        tf.reshape(tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), [-1, side, side, 1])
-        for name in (JPG, BMP)
+        tf.reshape(tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), shape) for name in (JPG, BMP)
     )
     return jpg, bmp
 
@@ -138,34 +142,34 @@ def record_files(folder: Path) -> list[Path]:
     return [numbered[key] for key in sorted(numbered)]
 
 
-def _reason(error: Exception) -> str:
-    """The first line of what TensorFlow says."""
-    return str(getattr(error, "message", error)).splitlines()[0]
+@dataclass(frozen=True)
+class Frames:
+    """The records of a file as their frames tell: nothing of a record itself is read."""
+
+    count: int
+    sum: str  # of the checksums of all records in their order: tells records exchanged, doubled or moved
+    whole: bool  # whether the file ends where its last record does
 
 
-def checksums_of(path: Path) -> tuple[bytes, bool]:
-    """The checksums that a record file holds for its records, 4 bytes each, and whether the last is whole.
+def frames_of(path: Path) -> Frames:
+    """Follow the frames of a record file.
 
     A record is framed by its length (8 bytes), a checksum of that (4), and a checksum of itself (4).
     Lengths are followed here first, as TensorFlow asks for the memory that a length says.
     """
-    found, place = [], 0
-    with open(path, "rb") as file:
+    count, place, checksums = 0, 0, hashlib.sha256()
+    with open(path, "rb", buffering=2**20) as file:
         size = file.seek(0, 2)
-        if size == 0:  # nothing to map
-            return b"", True
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            while place + 12 <= size:
-                (length,) = struct.unpack_from("<Q", data, place)
-                place += 12 + length + 4
-                if place <= size:
-                    found.append(data[place - 4 : place])
-    return b"".join(found), place == size
-
-
-def sum_of(checksums: bytes) -> str:
-    """A record file's checksums as one, which tells records exchanged, doubled or put in another order."""
-    return hashlib.sha256(checksums).hexdigest()[:32]
+        file.seek(0)
+        while place + 12 <= size:
+            length = int.from_bytes(file.read(12)[:8], "little")
+            place += 12 + length + 4
+            if place > size:
+                break
+            file.seek(length, 1)
+            checksums.update(file.read(4))
+            count += 1
+    return Frames(count, checksums.hexdigest()[:32], place == size)
 
 
 def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
@@ -185,7 +189,7 @@ def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
                     return number, "has grey levels outside 0..255"
             number += 1
     except (tf.errors.OpError, ValueError) as error:
-        return number, _reason(error)
+        return number, reason_of(error)
     return number, "is cut, or its length is damaged"
 
 
@@ -194,39 +198,42 @@ def check_file(path: Path, side: int) -> RecordFile:
 
     Returns a RecordFile; raises UserError with the file, the record's number and the reason.
     """
-    checksums, whole = checksums_of(path)
-    count, squares, lows, highs = 0, 0.0, [], []
+    frames = frames_of(path)
+    count, squares = 0, 0.0
+    lows, highs = np.full(2, np.inf), np.full(2, -np.inf)  # of JPG and BMP patches
     records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(CHECK_BATCH)
-    broken = not whole
+    broken = not frames.whole
     try:
-        for batch in records if whole else ():
+        for batch in records if frames.whole else ():
             jpg, bmp = (patches.numpy() for patches in parse_batch(batch, side))
             count += len(jpg)
             squares += float(np.square(jpg - bmp, dtype=np.float32).sum(dtype=np.float64))
-            lows.append((jpg.min(), bmp.min()))
-            highs.append((jpg.max(), bmp.max()))
+            lows = np.minimum(lows, [jpg.min(), bmp.min()])
+            highs = np.maximum(highs, [jpg.max(), bmp.max()])
     except (tf.errors.OpError, ValueError):
         broken = True
-    if broken or (count > 0 and (np.min(lows) < 0 or np.max(highs) > 255)):
-        number, reason = _first_bad_record(path, side, len(checksums) // 4)
+    if broken or (count > 0 and (lows.min() < 0 or highs.max() > 255)):
+        number, reason = _first_bad_record(path, side, frames.count)
         raise UserError(f"{path}: record {number}: {reason}; write the set again with the loader")
     if count == 0:
         raise UserError(f"{path} holds no records; write the set again with the loader")
-    ranges = zip(np.min(lows, axis=0).tolist(), np.max(highs, axis=0).tolist(), strict=True)
-    return RecordFile(path, count, sum_of(checksums), squares / (count * side * side), *ranges)
+    ranges = zip(lows.astype(int).tolist(), highs.astype(int).tolist(), strict=True)
+    return RecordFile(path, count, frames.sum, squares / (count * side * side), *ranges)
 
 
 def _side_of_file(path: Path) -> int:
     """The patch side in pixels of a file's first record. Raises UserError."""
-    checksums, whole = checksums_of(path)
-    if not checksums and whole:
+    frames = frames_of(path)
+    if not frames.count and frames.whole:
         raise UserError(f"{path} holds no records; write the set again with the loader")
     try:
-        if not checksums:
+        if not frames.count:
             raise ValueError("is cut, or its length is damaged")
         return side_of(next(iter(tf.data.TFRecordDataset(str(path)))))
     except (tf.errors.OpError, ValueError) as error:
-        raise UserError(f"{path}: record 1: {_reason(error)}; write the set again with the loader") from error
+        raise UserError(
+            f"{path}: record 1: {reason_of(error)}; write the set again with the loader"
+        ) from error
 
 
 def _compare(file: RecordFile, split: Split) -> None:

@@ -5,7 +5,11 @@ multiple of a step (ITU T.81, Annex A.3). The table of steps, the quantisation t
 header; what was there before lies within half a step of what the file decodes to.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 from PIL.JpegImagePlugin import JpegImageFile
 
 from car_types import Floats, Pixels
@@ -14,7 +18,9 @@ SIDE = 8  # of a block, in pixels
 BAND = 256  # rows taken at a time, so that memory does not grow with the picture
 # How far a coefficient may be moved, in steps. What was lost is rarely half a step: most coefficients
 # are small, and end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
-SHARE = 0.35
+REACH = 0.35
+# The same of a block that touches 0 or 255: the decoder may have clipped it, and so moved its coefficients.
+REACH_CLIPPED = 0.5
 # The tables of luma and chroma at quality 50, Annex K of T.81, which nearly every encoder multiplies by
 # a factor.
 LUMA_STEPS = np.array(
@@ -29,6 +35,7 @@ LUMA_STEPS = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
+ROUNDING = 3.0  # of a coefficient, where two planes are rounded to grey levels
 LARGEST_STEP = 255  # in the one byte that it has
 CHROMA_STEPS = np.full((SIDE, SIDE), 99)
 CHROMA_STEPS[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
@@ -88,30 +95,66 @@ def _cosines() -> Floats:
 COSINES = _cosines()
 
 
+def reach_of(lowest: Any, highest: Any, where: Callable[..., Any] = np.where) -> Any:
+    """How far a block's coefficients may be moved, in steps, by its lowest and its highest grey level.
+
+    A block of nothing but 0, or of nothing but 255, gets no change: what is black or white there stays so,
+    though on photographs of low quality the net has learned that most of such blacks were a dark grey.
+    Correction, the loss by header and the fitting of gains all ask here. where: np.where or tf.where.
+    """
+    clipped, blank = (lowest <= 0) | (highest >= 255), (highest <= 0) | (lowest >= 255)
+    return where(blank, np.float32(0), where(clipped, np.float32(REACH_CLIPPED), np.float32(REACH)))
+
+
 def keep_to_steps(change: Floats, samples: Pixels, steps: Floats, gains: Floats) -> None:
-    """Limit a change to what the file allows: each coefficient to +- SHARE of its step [8, 8], in place.
+    """Limit a change to what the file allows: each coefficient to reach_of times its step [8, 8], in place.
 
     change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
     gains: float32 [8, 8], by which the net's coefficients are multiplied first (model_car.py).
-    Blocks that touch 0 or 255 are not limited, as the decoder may have clipped them and so moved their
-    coefficients; partial blocks at the right and lower edge are left alone: the file codes more of them. A
-    block of nothing but 0, or of nothing but 255, gets no change: what is black or white there stays so,
-    though on photographs of low quality the net has learned that most of such blacks were a dark grey.
+    Partial blocks at the right and lower edge are made whole by mirroring: what the file codes of the rest
+    is not known.
     """
-    height, width = (length // SIDE * SIDE for length in samples.shape)
-    limits, gains = SHARE * steps.reshape(-1), gains.reshape(-1)
-    for top in range(0, height, BAND):
-        rows = slice(top, min(top + BAND, height))
-        blocks, decoded = (blocks_of(plane[rows, :width]) for plane in (change, samples))
-        coefficients = blocks @ COSINES.T * gains
-        lowest, highest = decoded.min(axis=1), decoded.max(axis=1)
-        whole = (lowest > 0) & (highest < 255)
-        coefficients[whole] = np.clip(coefficients[whole], -limits, limits)
-        kept = coefficients @ COSINES
-        kept[(highest == 0) | (lowest == 255)] = 0
-        band = change[rows, :width]  # perhaps of no columns, so that reshape is told all of its shape
-        kept = kept.reshape(band.shape[0] // SIDE, width // SIDE, SIDE, SIDE).swapaxes(1, 2)
-        band[...] = kept.reshape(band.shape)
+    gains, steps = gains.reshape(-1), steps.reshape(-1)
+    for top in range(0, samples.shape[0], BAND):
+        band = change[top : top + BAND]
+        blocks, decoded = (blocks_of(made_whole(plane[top : top + BAND])) for plane in (change, samples))
+        limits = reach_of(decoded.min(axis=1), decoded.max(axis=1))[:, np.newaxis] * steps
+        kept = np.clip(blocks @ COSINES.T * gains, -limits, limits) @ COSINES
+        band[...] = plane_of(kept, band.shape)
+
+
+def share_contradicted(jpg: Pixels, clean: Pixels, steps: Floats) -> float:
+    """How much of a JPEG cannot come from this clean picture, 0..1 of the blocks that hold something.
+
+    jpg, clean: uint8 [H, W], luma on the coded grid; steps: float32 [8, 8], the table of jpg. Rounding
+    costs a coefficient half a step, encoders that save bytes take a whole one; ROUNDING is what whole grey
+    levels can add to it. A block contradicts where a coefficient differs by more. Blocks that one step
+    could have emptied agree with everything and do not count, nor do those that the decoder may have clipped.
+    """
+    steps, counted, contradicted = steps.reshape(-1), 0, 0
+    for top in range(0, jpg.shape[0] // SIDE * SIDE, BAND):
+        rows = slice(top, min(top + BAND, jpg.shape[0] // SIDE * SIDE))
+        columns = slice(jpg.shape[1] // SIDE * SIDE)
+        decoded = blocks_of(jpg[rows, columns])
+        before, after = (blocks_of(p[rows, columns]).astype(np.float32) @ COSINES.T for p in (clean, jpg))
+        largest = np.maximum(np.abs(before), np.abs(after))
+        holds = (largest[:, 1:] > 1.5 * steps[1:]).any(axis=1)
+        holds &= (decoded.min(axis=1) > 0) & (decoded.max(axis=1) < 255)
+        counted += int(holds.sum())
+        contradicted += int((np.abs(before - after) > steps + ROUNDING)[holds].any(axis=1).sum())
+    return contradicted / max(counted, 1)
+
+
+def made_whole(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """[H, W] mirrored at its right and lower edge until both sides are multiples of 8."""
+    return np.pad(plane, [(0, -length % SIDE) for length in plane.shape], "symmetric")
+
+
+def plane_of(blocks: Floats, shape: tuple[int, ...]) -> Floats:
+    """What blocks_of(made_whole(plane)) made of a plane of this shape [H, W], put together again."""
+    rows, columns = (-(-length // SIDE) for length in shape)
+    whole = blocks.reshape(rows, columns, SIDE, SIDE).swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE)
+    return whole[: shape[0], : shape[1]]
 
 
 def blocks_of(plane: Pixels | Floats) -> Pixels | Floats:

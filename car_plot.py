@@ -9,11 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT, FINE = 900, 520, 2  # pixels; drawn FINE times as large, then reduced: smooth lines
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 60, 50  # margins around the axes
+VALIDATION, JPG_VALIDATION = 3, 4  # columns of the CSV row
 CURVES = (  # column of the CSV row, name, colour, width
     (2, "JPG itself, training", "#a8c8e4", 1),
-    (4, "JPG itself, validation: the line to beat", "#e8a0a0", 2),
+    (JPG_VALIDATION, "JPG itself, validation: the line to beat", "#e8a0a0", 2),
     (1, "training", "#1f77b4", 2),
-    (3, "validation", "#d62728", 2),
+    (VALIDATION, "validation", "#d62728", 2),
 )
 
 
@@ -27,13 +28,16 @@ def _ticks(low: float, high: float) -> list[float]:
 def draw_losses(path: Path, rows: Sequence[Sequence[float]]) -> None:
     """Draw training and validation loss over the steps beside the JPG's own MSE, to a PNG.
 
-    rows: as in losses.csv; losses in squared grey levels. The axis ends at 1.6 times the JPG's
-    MSE: the first steps of an untrained net lie far above.
+    rows: as in losses.csv; losses in squared grey levels, nan where there is none. The axis ends at 1.6
+    times the JPG's MSE, as single steps can lie far above, but the last row is always inside. A net that
+    ends above the JPG is named as what it is.
     """
-    values = [row[column] for row in rows for column, *_ in CURVES]
-    low, high = min(values), min(max(values), 1.6 * max(row[4] for row in rows))
+    values = [row[column] for row in rows for column, *_ in CURVES if not math.isnan(row[column])]
+    last_values = [rows[-1][column] for column, *_ in CURVES if not math.isnan(rows[-1][column])]
+    low = min(values)
+    high = min(max(values), max(1.6 * max(row[JPG_VALIDATION] for row in rows), *last_values))
     room = 0.05 * (high - low) or 1.0
-    low, high, last = low - room, max(high, low) + room, rows[-1][0]
+    low, high, last = low - room, max(high, low) + room, max(rows[-1][0], 1)
     font = ImageFont.load_default(12 * FINE)
     image = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), "white")
     draw = ImageDraw.Draw(image)
@@ -62,12 +66,16 @@ def draw_losses(path: Path, rows: Sequence[Sequence[float]]) -> None:
     write(LEFT, 16, "mean squared error in squared grey levels", "lm")
     x = LEFT
     for column, name, colour, width in CURVES:
-        points = [place(row[0], row[column]) for row in rows]
+        points = [place(row[0], row[column]) for row in rows if not math.isnan(row[column])]
         if len(points) == 1:
             draw.circle(points[0], 3 * FINE, fill=colour)
         draw.line(points, fill=colour, width=width * FINE, joint="curve")
         draw.line([(x * FINE, 42 * FINE), ((x + 24) * FINE, 42 * FINE)], fill=colour, width=3 * FINE)
         write(x + 30, 42, name, "lm")
         x += 56 + draw.textlength(name, font=font) / FINE
+    if rows[-1][VALIDATION] > rows[-1][JPG_VALIDATION]:
+        text = "at the end worse than no correction: validation lies above the JPG itself"
+        place_of_text = (WIDTH - RIGHT - 10) * FINE, (TOP + 10) * FINE
+        draw.text(place_of_text, text, fill="#d62728", anchor="rt", font=font)
     with whole_file(path) as file:
         image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(file, "PNG")

@@ -63,6 +63,11 @@ def choose_jpegs(args: argparse.Namespace) -> list[Path]:
                 f"that the loaders wrote"
             )
         names = set(split["sets"][args.split])
+        if not names:
+            raise UserError(
+                f"the {args.split} set is empty by {args.log / SPLIT_FILE} (--all leaves none for it, nor do "
+                f"two groups); leave --split out, or write the records again without --all"
+            )
         jpegs = [jpg for jpg in jpegs if jpg.stem in names]
         print(f"{args.split} set: {len(jpegs)} of {len(names)} images are in {args.data}")
     if not jpegs:

@@ -2,25 +2,26 @@
 
 import argparse
 import csv
-import functools
+import io
 import json
 import math
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import car_shell  # first: it starts TensorFlow quietly
 import keras
 import numpy as np
 import tensorflow as tf
-from car_shell import UserError, naming, reason_of, whole_file
+from car_shell import UserError, reason_of, whole_file
 
 from car_ds_loader import RecordSet
 from car_split import SPLIT_FILE
-from model_car import WEIGHTS_FILE, CarNet, load_net, save_weights
+from model_car import WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights
 
-COLUMNS = ("step", "train_loss", "train_jpg_mse", "val_loss", "val_jpg_mse", "learning_rate")
+VERSION = 2  # of what a log folder holds of a run
+STATES_KEPT = 2
 SETTINGS_FILE, CSV_FILE, PICTURE_FILE = "settings.json", "losses.csv", "losses.png"
 STATE_FOLDER = "state"
 # The options that a run must keep to give the losses that it began with; --steps may grow.
@@ -28,6 +29,24 @@ SETTINGS = (
     *("residual", "loss_border", "by_header", "augment", "mirror", "batch_size", "learning_rate"),
     *("schedule", "optimizer", "seed", "init", "val_every", "val_patches"),
 )
+
+
+class Row(NamedTuple):
+    """A row of the CSV: what a validation found. Losses and MSEs in squared grey levels.
+
+    The training's are means since the row before; at step 0 there are none: nan, in the CSV nothing. The
+    `inner` ones are of the pixels whose whole receptive field is real, as all are in correction: by these
+    the best weights are chosen.
+    """
+
+    step: int
+    train_loss: float
+    train_jpg_mse: float
+    val_loss: float
+    val_jpg_mse: float
+    inner_loss: float
+    inner_jpg_mse: float
+    learning_rate: float
 
 
 def claim_folder(
@@ -39,7 +58,7 @@ def claim_folder(
     file of another origin that a run would overwrite.
     """
     settings = {name: getattr(args, name) for name in SETTINGS}
-    settings["init"] = str(args.init) if args.init else None
+    settings["init"] = str(args.init.resolve()) if args.init else None
     for name, records in (("train", train_set), ("val", val_set)):
         settings |= {f"{name}_records": records.total, f"{name}_mse": records.mse}
     path = log / SETTINGS_FILE
@@ -51,8 +70,13 @@ def claim_folder(
                 f"{path} is damaged ({reason_of(error)}); train into a new log folder, with --init {log} to "
                 f"start from its best weights"
             ) from error
+        if before.get("version") != VERSION:
+            raise UserError(
+                f"{log} holds a run of an older version of this suite, with which this one cannot go on; "
+                f"train into another log folder, with --init {log} to start from its best weights"
+            )
         for name, value in settings.items():
-            if before.get(name) != value and (name in before or value):  # an older run knew fewer options
+            if before.get(name) != value:
                 raise UserError(
                     f"{log} holds a run with {name} = {before.get(name)}, not {value}. Give the same options "
                     f"and records to go on, or another log folder; --init {log} starts from its weights"
@@ -70,10 +94,7 @@ def claim_folder(
                     f"missing); train into another folder"
                 )
         with whole_file(path, "w") as file:
-            json.dump(settings, file, indent=1)
-
-
-Row = tuple[float, ...]  # of the CSV, as COLUMNS say; the first is a whole number
+            json.dump({"version": VERSION, **settings}, file, indent=1)
 
 
 def read_losses(path: Path) -> list[Row]:
@@ -84,13 +105,13 @@ def read_losses(path: Path) -> list[Row]:
     try:
         with open(path, newline="") as file:
             reader = csv.reader(file)
-            if next(reader, None) != list(COLUMNS):
+            if next(reader, None) != list(Row._fields):
                 raise ValueError("its names of columns are not those written here")
             for step, *losses in reader:
-                rows.append((int(step), *map(float, losses)))
-                if len(rows[-1]) != len(COLUMNS) or not all(map(math.isfinite, rows[-1])):
-                    raise ValueError(f"{len(COLUMNS)} numbers are wanted")
-    except (ValueError, csv.Error) as error:
+                rows.append(Row(int(step), *(float(loss or "nan") for loss in losses)))
+                if not all(map(math.isfinite, rows[-1][3:] if rows[-1].step == 0 else rows[-1])):
+                    raise ValueError("numbers are wanted")
+    except (ValueError, TypeError, csv.Error) as error:
         raise UserError(
             f"{path} is damaged near line {len(rows) + 1} ({reason_of(error)}); mend it, or remove it to go "
             f"on without the losses so far"
@@ -98,21 +119,28 @@ def read_losses(path: Path) -> list[Row]:
     return rows
 
 
-def states_in(folder: Path) -> list[Path]:
-    """The states of a folder by their step, whole or not, without suffix, as TensorFlow wants them."""
-    steps = (re.fullmatch(r"ckpt-(\d+)\.index", path.name) for path in folder.glob("ckpt-*.index"))
-    return [folder / f"ckpt-{step}" for step in sorted(int(match[1]) for match in steps if match)]
+def write_losses(path: Path, rows: list[Row]) -> None:
+    """Write the CSV."""
+    with whole_file(path, "w") as file:
+        lines = [["" if math.isnan(value) else f"{value:.8g}" for value in row] for row in rows]
+        csv.writer(file, lineterminator="\n").writerows([Row._fields, *lines])
 
 
-def fault_of(state: Path) -> str:
-    """Read a state through, by which TensorFlow compares its checksums. Returns what is wrong, or ""."""
-    try:
-        reader = tf.train.load_checkpoint(str(state))
-        for name in reader.get_variable_to_shape_map():
-            reader.get_tensor(name)
-    except Exception as error:  # whatever TensorFlow's parsing stumbles over
-        return reason_of(error)
-    return ""
+# TensorFlow's own checkpoints are not used: its manager takes the path of a log for a pattern, and clearing
+# up in `log[1]` removes the states of `log1` (tensorflow/tensorflow issue 34290).
+
+
+def state_file(folder: Path, step: int) -> Path:
+    """Where the state of a step lies."""
+    return folder / f"step_{step}.npz"
+
+
+def states_in(folder: Path) -> list[int]:
+    """The steps of which a folder holds states, whole or not, in order."""
+    names = (
+        re.fullmatch(r"step_(\d+)\.npz", path.name) for path in (folder.iterdir() if folder.is_dir() else ())
+    )
+    return sorted(int(match[1]) for match in names if match)
 
 
 class Run:
@@ -131,118 +159,113 @@ class Run:
         chief: bool,
     ) -> None:
         self.log, self.chief = log, chief
+        self.step, self.best = 0, math.inf  # steps done; the least inner loss so far
+        self.sums = np.zeros(3)  # since the last row: losses, the JPG's MSEs, steps
         self.rows: list[Row] = []
         with strategy.scope():
             self.net = CarNet(residual, seed)
             self.optimizer = make_optimizer()
             self.optimizer.build(self.net.trainable_variables)
-        self.step = tf.Variable(0, dtype=tf.int64)
-        self.best = tf.Variable(np.inf, dtype=tf.float64)
-        self.sums = tf.Variable(np.zeros(3))  # since the last row: losses, the JPG's MSEs, steps
-        self.state = tf.train.Checkpoint(
-            net=self.net, optimizer=self.optimizer, step=self.step, best=self.best, sums=self.sums
-        )
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What a step of training changes: weights, and the optimizer's moments and count."""
+        return [*self.net.weights, *self.optimizer.variables]
 
     def start_from(self, init: Path) -> None:
-        """Take the best weights of another log folder. Raises UserError for the other kind of net."""
+        """Take best weights and gains of another log folder. Raises UserError for the other kind of net."""
         source = load_net(init)
         if source.residual != self.net.residual:
             kind = "residual" if source.residual else "faithful"
             raise UserError(f"{init} holds a {kind} net; --residual must say the same")
-        for weight, value in zip(self.net.weights, source.weights, strict=True):
-            weight.assign(value)
+        self.net.take(source.constants())
         self.net.gains = source.gains
 
     def restore(self) -> None:
         """Go on from the newest state that is whole, if there is one; forget the CSV's rows beyond it.
 
-        Raises UserError where no state is whole, or one is missing that there must have been.
+        The gains are those beside the log's best weights: they may have been fitted since. Raises UserError
+        where no state is whole, or one is missing that there must have been, or the best weights are damaged.
         """
         folder = self.log / STATE_FOLDER
-        rows, states, faults = read_losses(self.log / CSV_FILE), states_in(folder), []
-        while states and (fault := fault_of(states[-1])):
-            faults.append(f"{states.pop()} is damaged ({fault})")
-        if states:
-            self._restore(states[-1])
+        rows, steps, faults = read_losses(self.log / CSV_FILE), states_in(folder), []
+        while steps and (fault := self._take_state(state_file(folder, steps[-1]))):
+            faults.append(f"{state_file(folder, steps.pop())} is damaged ({fault})")
+        if steps:
+            self.net.gains = load_net(self.log).gains
         elif len(faults) > 1 or len(rows) > 1:  # more than a kill while the first one is saved can leave
             raise UserError(
                 f"{'; '.join(faults) or f'{folder} holds no state'}, so there is none to go on from; train "
                 f"into a new log folder, with --init {self.log} to start from its best weights"
             )
         for fault in faults:
-            onward = f"going on from {states[-1].name}, the one before" if states else "starting again"
+            onward = f"going on from step {self.step}, the one before" if steps else "starting again"
             car_shell.say(f"{fault}; {onward}")
-        self.rows = [row for row in rows if row[0] <= int(self.step)]
-        if self.chief:
-            self._list(states)
+        self.rows = [row for row in rows if steps and row.step <= self.step]
+        if self.chief and steps:
+            self._clear_states()
 
-    def _list(self, states: list[Path]) -> None:
-        """Write TensorFlow's list of states anew: it may be damaged, or have it delete files elsewhere."""
-        folder = self.log / STATE_FOLDER
-        if states:
-            tf.compat.v1.train.update_checkpoint_state(
-                str(folder),
-                str(states[-1]),
-                [str(state) for state in states],
-                all_model_checkpoint_timestamps=range(1, len(states) + 1),  # of age alone
-                last_preserved_timestamp=0,
-            )
-        else:
-            (folder / "checkpoint").unlink(missing_ok=True)
-
-    def _restore(self, state: Path) -> None:
-        """Take a whole state. Raises UserError where it is one of another net or optimizer."""
+    def _take_state(self, path: Path) -> str:
+        """Take a state over. Returns what is wrong with the file, or ""; where something is, nothing is taken."""
         try:
-            self.state.restore(str(state)).assert_consumed()
-        except (tf.errors.OpError, AssertionError, ValueError) as error:
-            raise UserError(
-                f"{state} is of another program ({reason_of(error)}); train into a new log folder, with "
-                f"--init {self.log} to start from its best weights"
-            ) from error
-
-    @functools.cached_property
-    def states(self) -> tf.train.CheckpointManager:
-        """The two newest states on disk; first used after restore."""
-        return tf.train.CheckpointManager(self.state, str(self.log / STATE_FOLDER), max_to_keep=2)
+            arrays = read_arrays(path)
+            step, best, sums = int(arrays["step"]), float(arrays["best"]), arrays["sums"]
+            values = [arrays[f"variable_{number}"] for number in range(len(arrays) - 3)]
+        except OSError:
+            raise
+        except Exception as error:  # whatever the parsers of zip and numpy stumble over
+            return reason_of(error)
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in self.variables]:
+            return "it holds other arrays than this net and optimizer"
+        self.step, self.best, self.sums = step, best, sums
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+        return ""
 
     def save(self) -> None:
-        """Save the full state."""
-        if self.chief:
-            with naming(self.log / STATE_FOLDER):
-                self.log.stat()  # a folder that went away is not to be made anew
-                self.states.save(checkpoint_number=int(self.step))
-                self._clear_leftovers()
+        """Save the full state, and remove all but the two newest."""
+        if not self.chief:
+            return
+        arrays: dict[str, Any] = {
+            f"variable_{number}": np.asarray(value) for number, value in enumerate(self.variables)
+        }
+        packed = (
+            io.BytesIO()
+        )  # on a full disk an unfinished archive would complain of its own once it is dropped
+        np.savez(packed, step=self.step, best=self.best, sums=self.sums, **arrays)
+        folder = self.log / STATE_FOLDER
+        folder.mkdir(exist_ok=True)  # the log itself is not made again: it went away
+        with whole_file(state_file(folder, self.step)) as file:
+            file.write(packed.getbuffer())
+        self._clear_states()
 
-    def _clear_leftovers(self) -> None:
-        """Remove the states, whole or half, that a killed run left unlisted beside those that are listed."""
-        listed = {Path(path).name for path in self.states.checkpoints}
-        for path in (self.log / STATE_FOLDER).iterdir():
-            match = re.fullmatch(r"(ckpt-\d+)(_temp|\..*)|checkpoint\.tmp.*", path.name)
-            if match and match[1] not in listed:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+    def _clear_states(self) -> None:
+        """Remove all states but the two newest: older and half written ones, and those beyond this step."""
+        folder = self.log / STATE_FOLDER
+        kept = [step for step in states_in(folder) if step <= self.step][-STATES_KEPT:]
+        for path in folder.iterdir():
+            match = re.fullmatch(r"\.?step_(\d+)\.npz(\.partial)?", path.name)
+            if match and (int(match[1]) not in kept or match[2]):
+                path.unlink()
 
     def count(self, step: int, loss: float, jpg_mse: float) -> None:
         """Note that a step is done, with its training loss and the JPG's own MSE."""
-        self.step.assign(step)
-        self.sums.assign_add([loss, jpg_mse, 1])
+        self.step = step
+        self.sums += [loss, jpg_mse, 1]
 
-    def add_row(self, val_loss: float, val_jpg_mse: float) -> Row:
+    def add_row(self, val_loss: float, val_jpg_mse: float, inner_loss: float, inner_jpg_mse: float) -> Row:
         """Close a CSV row at this step and return it; keep the weights if they are the best so far."""
-        loss, jpg_mse, steps = self.sums.numpy()
+        loss, jpg_mse, steps = self.sums
+        means = (loss / steps, jpg_mse / steps) if steps else (math.nan, math.nan)
         rate = float(tf.convert_to_tensor(self.optimizer.learning_rate))
-        row = (int(self.step), loss / steps, jpg_mse / steps, val_loss, val_jpg_mse, rate)
+        row = Row(self.step, *means, val_loss, val_jpg_mse, inner_loss, inner_jpg_mse, rate)
         self.rows.append(row)
-        self.sums.assign(np.zeros(3))
-        better = val_loss < float(self.best)
+        self.sums = np.zeros(3)
+        better = inner_loss < self.best
         if better:
-            self.best.assign(val_loss)
+            self.best = inner_loss
         if self.chief:
             if better:
-                save_weights(self.net, self.log, step=int(self.step), val_loss=val_loss)
-            with whole_file(self.log / CSV_FILE, "w") as file:
-                lines = [[f"{value:.8g}" for value in row] for row in self.rows]
-                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *lines])
+                save_weights(self.net, self.log, self.step, inner_loss, inner_jpg_mse)
+            write_losses(self.log / CSV_FILE, self.rows)
         return row

@@ -21,6 +21,9 @@ from typing import IO, Any, NoReturn
 _STDERR = os.dup(2)  # the terminal's, also while descriptor 2 is silenced
 
 
+LARGEST_SEED = 2**31 - 1
+
+
 class Stop:
     """SIGINT (Ctrl-C) and SIGTERM: they end a script at once, and from `hold` on are only noted.
 
@@ -141,6 +144,17 @@ def positive(text: str) -> int:
 
 
 positive.__name__ = "positive whole number"  # argparse names the type in its message
+
+
+def seed(text: str) -> int:
+    """Argparse type: a whole number that every generator of numbers takes."""
+    number = int(text)
+    if not 0 <= number <= LARGEST_SEED:
+        raise ValueError(text)
+    return number
+
+
+seed.__name__ = "whole number of 0..2147483647"
 
 
 def some_of(names: Sequence[str]) -> str:

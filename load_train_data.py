@@ -24,7 +24,7 @@ import tensorflow as tf
 from car_shell import Progress, Stopped, UserError, naming, some_of, whole_folder
 from PIL import Image
 
-from car_ds_loader import RECORDS_PER_FILE, checksums_of, record_builder, sum_of
+from car_ds_loader import RECORDS_PER_FILE, frames_of, record_builder
 from car_images import BadImage, Source, compress, find_clean, find_pairs, read_luma, read_pair
 from car_jpeg import SIDE as BLOCK
 from car_lock import locked
@@ -72,6 +72,11 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
         metavar="Q",
         help="with --quality: as many JPGs more, of images saved before at one of these, shifted",
     )
+    parser.add_argument(
+        "--any-pair",
+        action="store_true",
+        help="take pairs of which the JPG cannot have been made from the BMP",
+    )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
     parser.add_argument(
         "--group-by",
@@ -79,7 +84,7 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
         metavar="REGEX",
         help="names in which this matches the same text stay in one set (those alike but for _slice_NNN)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split and of the order (0)")
+    parser.add_argument("--seed", type=car_shell.seed, default=0, help="of the split and of the order (0)")
     parser.add_argument(
         "--patch-size",
         type=car_shell.positive,
@@ -141,7 +146,7 @@ def choose_set(
 def read_planes(source: Source, args: argparse.Namespace) -> list[tuple[Pixels, Pixels]]:
     """Read a source. Returns [(jpg, bmp)], uint8 [H, W] luma each: one pair, or those that args ask for."""
     if source.jpg is not None:
-        return [read_pair(source.jpg, source.clean)]
+        return [read_pair(source.jpg, source.clean, args.any_pair)]
     clean = np.asarray(Image.fromarray(read_luma(source.clean)).reduce(args.shrink))
     pairs = [(compress(clean, quality), clean) for quality in args.quality]
     if args.before:
@@ -291,7 +296,7 @@ def write_set(args: argparse.Namespace, which: str, records: Path) -> int:
                 "patch_size": args.patch_size,
                 "stride": args.stride,
                 "files": writer.counts,
-                "sums": {name: sum_of(checksums_of(partial / name)[0]) for name in writer.counts},
+                "sums": {name: frames_of(partial / name).sum for name in writer.counts},
                 "mse": writer.mse,
                 "digests": digests,
             },

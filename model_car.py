@@ -18,6 +18,7 @@ net learns the artifact alone.
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,12 +31,17 @@ import tensorflow as tf
 from car_shell import UserError, reason_of, whole_file
 
 from car_conv import columns_of, sum_columns, toom_cook_relu
-from car_jpeg import COSINES, SHARE, SIDE, coarseness_of_quality
+from car_jpeg import COSINES, SIDE, coarseness_of_quality, reach_of
 from car_types import Floats
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
 GREY_LEVELS = 255.0
+SMALL = 1e-3  # deviation of the last kernel at the start: the net then changes next to nothing
+# Where the faithful net starts (picture_passed_on): by what each layer multiplies the picture that it passes
+# on, and by how much the kernels of the first three layers' other maps are larger than He-normal ones.
+PASSING = (20.0, 12.0, 2.0, 4.0)
+SPREAD = 5.0
 NET = "AR-CNN 9-7-1-5"
 LARGEST = 1e6  # of a weight: trained ones are under 10
 LARGEST_GAIN = 10.0  # fitted ones are under 2
@@ -61,6 +67,40 @@ def zero_sum(initializer: Initializer) -> Initializer:
     return initialize
 
 
+def picture_passed_on(initializer: Initializer, number: int) -> Initializer:
+    """The initializer of a faithful net's kernel, of layer 1 to 4, that lets the picture through as it is.
+
+    Map 0 of each layer holds what is brighter than mid-grey, map 1 what is darker. Neither is ever
+    negative, so that every ReLU lets them pass, and layer 4 puts them together: the net starts as the
+    identity. A net that starts elsewhere has to find the picture first. Its first steps throw the output
+    below 0 everywhere, where the last ReLU has no gradient, and most such nets stay there.
+
+    Adam moves each weight by its learning rate, whatever the gradient. On the picture's way 81 + 49 + 1 + 25
+    weights would move together, by 15 % of the picture in the first step, and Adam divides by the gradients
+    of that fall for a thousand steps. So these weights are large, PASSING, and a step is small beside
+    them; layer 4's output is then too large by their product, by which CarNet.parameters divides. Two maps
+    about mid-grey make the steps smaller still than one map that begins at black.
+
+    The other maps' kernels sum to 0 (zero_sum) and see nothing of maps 0 and 1.
+    """
+    side, maps_in, maps_out = LAYERS[number - 1]
+    last = number == len(LAYERS)
+
+    def initialize(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
+        others = initializer(shape, dtype) if last else SPREAD * zero_sum(initializer)(shape, dtype)
+        kernel = others.numpy().reshape(side * side, maps_in, maps_out)
+        if number > 1:
+            kernel[:, :2] = 0
+        if not last:
+            kernel[:, :, :2] = 0
+        bright_and_dark = np.eye(2) if 1 < number < len(LAYERS) else np.array([[1, -1]])
+        passing = bright_and_dark.T if last else bright_and_dark
+        kernel[side * side // 2, : len(passing), : passing.shape[1]] = PASSING[number - 1] * passing
+        return tf.constant(kernel.reshape(shape))
+
+    return initialize
+
+
 class CarNet(keras.Model):
     """The four layers. Kernels are held as matrices [side * side * maps in, maps out].
 
@@ -70,25 +110,42 @@ class CarNet(keras.Model):
     block where the JPEG's header is known; a row for each vertical frequency. The net does not know where
     blocks begin, and so changes some frequencies too little or too much. 1 unless fitted
     (pretrained/fit_gains.py).
+
+    val_loss, val_jpg_mse: of the validation by which a log's weights were chosen; nan where not known.
     """
 
     def __init__(self, residual: bool, seed: int = 0) -> None:
         super().__init__(name="car")
         self.residual = residual
         self.gains: Floats = np.ones((SIDE, SIDE), np.float32)
+        self.val_loss = self.val_jpg_mse = math.nan
+        # Layer 4 is held this many times as large as it is, for training alone.
+        self.held = 1.0 if residual else math.prod(PASSING)
         for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
             last = number == len(LAYERS)
-            spread = keras.initializers.HeNormal(seed + number)
-            if residual and last:  # starts as (almost) the identity
-                spread = keras.initializers.RandomNormal(stddev=1e-3, seed=seed + number)
-            elif residual:
+            spread: Initializer = keras.initializers.HeNormal(seed + number)
+            if last:
+                spread = keras.initializers.RandomNormal(stddev=SMALL, seed=seed + number)
+            if not residual:
+                spread = picture_passed_on(spread, number)
+            elif not last:
                 spread = zero_sum(spread)
-            # Under a final ReLU an output of 0 has no gradient: start at mid-grey.
-            bias = keras.initializers.Constant(0.5 if last and not residual else 0.0)
+            bias = np.zeros(maps_out, np.float32)
+            if not residual and number == 1:  # mid-grey is 0 for the two maps that pass the picture on
+                bias[:2] = -PASSING[0] / 2, PASSING[0] / 2
+            if not residual and last:
+                bias[0] = self.held / 2
             matrix = (side * side * maps_in, maps_out)
             self.add_weight(name=f"layer{number}_kernel", shape=matrix, initializer=spread)
-            self.add_weight(name=f"layer{number}_bias", shape=(maps_out,), initializer=bias)
+            self.add_weight(
+                name=f"layer{number}_bias", shape=(maps_out,), initializer=keras.initializers.Constant(bias)
+            )
         self.built = True
+
+    @property
+    def worse_than_none(self) -> bool:
+        """Whether validation found the JPG itself nearer to the truth than what the net makes of it."""
+        return self.val_loss > self.val_jpg_mse
 
     def call(
         self,
@@ -116,10 +173,18 @@ class CarNet(keras.Model):
     def parameters(self) -> Parameters:
         """(kernel [side, side, maps in, maps out], bias [maps out]) of each layer, as tensors."""
         pairs = zip(LAYERS, self.weights[::2], self.weights[1::2], strict=True)
-        return [
+        *layers, (kernel, bias) = [
             (tf.reshape(kernel, (layer[0], *layer)), tf.convert_to_tensor(bias))
             for layer, kernel, bias in pairs
         ]
+        return [*layers, (kernel / self.held, bias / self.held)]
+
+    def take(self, parameters: Parameters) -> None:
+        """Assign (kernel, bias) of each layer, as `parameters` gives them."""
+        for number, (kernel, bias) in enumerate(parameters):
+            held = self.held if number == len(LAYERS) - 1 else 1.0
+            self.weights[2 * number].assign(held * np.reshape(kernel, (-1, LAYERS[number][2])))
+            self.weights[2 * number + 1].assign(held * np.asarray(bias))
 
 
 Bank = dict[float | None, CarNet]  # by coarseness; the log's own under None
@@ -152,6 +217,22 @@ def fast_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Ten
     if padding == "SAME":
         maps = zero_pad(maps, side4 // 2)
     return sum_columns(tf.nn.conv2d(maps, columns_of(kernel4), 1, "VALID"), side4) + bias4
+
+
+def dead_part(net: CarNet, luma: tf.Tensor) -> str:
+    """What of a net is 0 for all of these patches, so that no gradient passes it; empty for a net alive.
+
+    luma: float32 [N, side, side, 1], grey levels.
+    """
+    maps = luma / GREY_LEVELS
+    *hidden, last = net.parameters()
+    for number, layer in enumerate(hidden, start=1):
+        maps = tf.nn.relu(convolve(maps, *layer, "SAME"))
+        if not tf.reduce_any(maps > 0):
+            return f"all maps of layer {number} are 0"
+    if not net.residual and not tf.reduce_any(convolve(maps, *last, "SAME") > 0):
+        return "the last ReLU has clipped every pixel to 0"
+    return ""
 
 
 def layers_for(conv: str | None) -> Layers:
@@ -214,11 +295,10 @@ def kept_coefficients(change: tf.Tensor, jpg: tf.Tensor, steps: Floats, gains: F
     change, jpg: float32 [N, H, W, 1], grey levels; steps, gains: float32 [8, 8]. Returns float32
     [N, H / 8, W / 8, 64].
     """
-    limits = SHARE * steps.reshape(-1)
     wanted = coefficients(change) * gains.reshape(-1)
     highest, lowest = (sign * tf.nn.max_pool2d(sign * jpg, SIDE, SIDE, "VALID") for sign in (1.0, -1.0))
-    whole = (lowest > 0) & (highest < GREY_LEVELS)
-    return tf.where(whole, tf.clip_by_value(wanted, -limits, limits), wanted)
+    limits = reach_of(lowest, highest, tf.where) * steps.reshape(-1)
+    return tf.clip_by_value(wanted, -limits, limits)
 
 
 def untouched_error(jpg: tf.Tensor, bmp: tf.Tensor, border: int) -> tf.Tensor:
@@ -236,16 +316,16 @@ def describe(residual: bool) -> dict[str, Any]:
     }
 
 
-def save_weights(net: CarNet, log: Path, **about: float) -> None:
+def save_weights(net: CarNet, log: Path, step: int, val_loss: float, val_jpg_mse: float) -> None:
     """Write net's weights to log/model_checkpoint.npz, kernels as [side, side, in, out], and the JSON.
 
-    about: numbers kept beside the weights (step, val_loss).
+    Beside the weights are kept the step, and of its validation the loss by which they were chosen and the
+    JPG's own MSE.
     """
-    arrays: dict[str, Any] = {**about, "residual": net.residual, "gains": net.gains}
-    for number, layer in enumerate(LAYERS, start=1):
-        kernel, bias = net.weights[2 * number - 2 : 2 * number]
-        arrays[f"layer{number}_kernel"] = np.asarray(kernel).reshape(layer[0], *layer)
-        arrays[f"layer{number}_bias"] = np.asarray(bias)
+    arrays: dict[str, Any] = {"step": step, "val_loss": val_loss, "val_jpg_mse": val_jpg_mse}
+    arrays |= {"residual": net.residual, "gains": net.gains}
+    for number, (kernel, bias) in enumerate(net.constants(), start=1):
+        arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"] = kernel, bias
     packed = io.BytesIO()  # on a full disk an unfinished archive would complain of its own once it is dropped
     np.savez(packed, **arrays)
     with whole_file(log / NET_FILE, "w") as file:
@@ -274,6 +354,9 @@ def load_net(log: Path) -> CarNet:
             raise UserError(f"{path}: its gains have another shape or type than {SIDE}x{SIDE} float32")
         if not (np.abs(net.gains) <= LARGEST_GAIN).all():
             raise UserError(f"{path}: its gains are not finite, or huge")
+        for name in ("val_loss", "val_jpg_mse"):
+            setattr(net, name, float(arrays.get(name, math.nan)))
+        parameters = []
         for number, layer in enumerate(LAYERS, start=1):
             kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
             shapes = (layer[0], *layer), (layer[2],)
@@ -281,8 +364,8 @@ def load_net(log: Path) -> CarNet:
                 raise UserError(f"{path}: layer {number} has another shape or type than {NET}'s")
             if not (np.abs(kernel).max() < LARGEST and np.abs(bias).max() < LARGEST):
                 raise UserError(f"{path}: layer {number} holds weights that are not finite, or huge")
-            net.weights[2 * number - 2].assign(kernel.reshape(-1, layer[2]))
-            net.weights[2 * number - 1].assign(bias)
+            parameters.append((kernel, bias))
+        net.take(parameters)
     except FileNotFoundError as error:
         raise UserError(
             f"{error.filename} is missing: {log} holds no trained net. Train one with "

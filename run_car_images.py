@@ -347,7 +347,13 @@ def main() -> int:
         args.log = Path(__file__).resolve().parent / "pretrained"
         print(f"weights: those that came with this suite, {args.log}")
     jpegs = choose_jpegs(args)
-    choose = make_choice(load_nets(args.log), args.overlap, args.conv)
+    nets = load_nets(args.log)
+    if nets[None].worse_than_none:
+        print(
+            f"{args.log}: this net is worse than no correction (validation loss {nets[None].val_loss:.3f}, "
+            f"the JPG's own {nets[None].val_jpg_mse:.3f}); train it on, or name the folder 'pretrained'"
+        )
+    choose = make_choice(nets, args.overlap, args.conv)
     stages = Stages(
         load=functools.partial(load, args=args),
         correct=lambda loaded: correct_planes(loaded.jpeg.planes, choose, args),

@@ -15,6 +15,7 @@ disk that all of them see. --batch-size is the batch of all machines together.
 
 import argparse
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -37,14 +38,16 @@ from car_ds_loader import (
 from car_jpeg import SIDE, steps_of_quality
 from car_lock import locked
 from car_plot import draw_losses
-from car_run import COLUMNS, PICTURE_FILE, Row, Run, claim_folder
+from car_run import PICTURE_FILE, Row, Run, claim_folder
 from car_split import Split, check_disjoint, read_split, write_split
 from car_types import Floats
+from car_workers import in_company, make_strategy, read_cluster
 from model_car import (
     LARGEST,
     RADIUS,
     CarNet,
     Layers,
+    dead_part,
     direct_layers,
     layers_for,
     squared_error,
@@ -103,7 +106,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the first weights and the order of patches (0)"
+        "--seed", type=car_shell.seed, default=0, help="of the first weights and the order of patches (0)"
     )
     parser.add_argument(
         "--init", metavar="LOG", help="start from the best weights of this log folder, with a fresh optimizer"
@@ -139,19 +142,6 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def make_strategy() -> tf.distribute.Strategy:
-    """Several machines if TF_CONFIG says so, else all GPUs of this one, else its CPU."""
-    if "TF_CONFIG" in os.environ:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    return tf.distribute.MirroredStrategy()
-
-
-def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the one that writes files."""
-    cluster = strategy.cluster_resolver
-    return not cluster or not cluster.task_type or cluster.task_id == 0
-
-
 def make_optimizer(args: argparse.Namespace) -> keras.optimizers.Optimizer:
     """Adam, or Muon on the kernel matrices with Adam on the biases and the last layer.
 
@@ -172,15 +162,15 @@ def make_optimizer(args: argparse.Namespace) -> keras.optimizers.Optimizer:
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-def parts_of(patches: int, side: int, layers: Layers) -> int:
-    """Into how many equal parts a batch is cut: the fewest of which each stays in a cache.
+def parts_of(patches: int, side: int, layers: Layers) -> tuple[int, int]:
+    """Into how many parts of how many patches a batch is cut: the fewest of which each stays in a cache.
 
-    The direct form gains nothing by it, and takes the batch as a whole.
+    The last part may not be full. The direct form gains nothing by it, and takes the batch as a whole.
     """
     if layers is direct_layers:
-        return 1
-    fits = (n for n in range(1, patches) if patches % n == 0 and patches // n * side**2 <= PART_PIXELS)
-    return next(fits, patches)
+        return 1, patches
+    parts = math.ceil(patches / max(1, PART_PIXELS // side**2))
+    return parts, math.ceil(patches / parts)
 
 
 def make_loss_and_gradients(
@@ -193,20 +183,31 @@ def make_loss_and_gradients(
     """
 
     @tf.function(jit_compile=layers is direct_layers)
-    def of_part(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
+    def of_part(jpg: tf.Tensor, bmp: tf.Tensor, counts: tf.Tensor) -> list[tf.Tensor]:
+        """counts: float32 [N], 1 for each patch of the batch, 0 for one that fills up the last part."""
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(squared_error(net, jpg, bmp, border, layers, steps)) / batch_size
-        jpg_mse = tf.reduce_sum(untouched_error(jpg, bmp, border)) / batch_size
+            loss = tf.reduce_sum(counts * squared_error(net, jpg, bmp, border, layers, steps)) / batch_size
+        jpg_mse = tf.reduce_sum(counts * untouched_error(jpg, bmp, border)) / batch_size
         return [loss, jpg_mse, *tape.gradient(loss, net.trainable_variables)]
 
     def loss_and_gradients(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
-        parts = parts_of(jpg.shape[0], jpg.shape[1], layers)
-        totals: list[tf.Tensor] = []
-        for pair in zip(tf.split(jpg, parts), tf.split(bmp, parts), strict=True):
-            with tf.control_dependencies(totals):  # one after the other, in the memory of one
-                values = of_part(*pair)
-            totals = [tf.add(*pair) for pair in zip(totals, values, strict=True)] if totals else values
-        return totals
+        parts, size = parts_of(jpg.shape[0], jpg.shape[1], layers)
+        filling = parts * size - jpg.shape[0]
+        batch = [
+            tf.reshape(
+                tf.pad(values, [[0, filling]] + [[0, 0]] * (values.shape.rank - 1)),
+                [parts, size, *values.shape[1:]],
+            )
+            for values in (jpg, bmp, tf.ones(jpg.shape[0]))
+        ]
+
+        def add(part: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            values = of_part(*(values[part] for values in batch))
+            return part + 1, [tf.add(*pair) for pair in zip(totals, values, strict=True)]
+
+        # One part after the other, in the memory of one, and as one piece of the graph however many.
+        totals = of_part(*(values[0] for values in batch))
+        return tf.while_loop(lambda part, _: part < parts, add, [1, totals], parallel_iterations=1)[1]
 
     return loss_and_gradients
 
@@ -244,35 +245,58 @@ def make_train_step(
     return train_step
 
 
+def inner_border(border: int, side: int, steps: Floats | None) -> int:
+    """The pixels at each side of a patch that do not count where the best weights are chosen.
+
+    RADIUS: pixels whose receptive field reaches over the edge see zeros there, which correction never
+    does. Where the loss is by header, its own border, on whole blocks; and of patches too small to hold
+    a real pixel all count that do in training.
+    """
+    return border if steps is not None or side <= 2 * RADIUS else RADIUS
+
+
 def make_validate(
-    net: CarNet, layers: Layers, batches: tf.data.Dataset, border: int, steps: Floats | None = None
-) -> Callable[[], tuple[float, float]]:
-    """The function of one validation: () -> (loss, JPG's MSE), means over the fixed choice of records."""
+    net: CarNet,
+    layers: Layers,
+    batches: tf.data.Dataset,
+    borders: tuple[int, int],
+    steps: Floats | None = None,
+) -> Callable[[], list[float]]:
+    """The function of one validation, means over the fixed choice of records.
+
+    () -> [loss, JPG's MSE] without the first of the borders, and the same without the second.
+    """
 
     @tf.function(jit_compile=layers is direct_layers)
-    def sums(jpg: tf.Tensor, bmp: tf.Tensor) -> Losses:
+    def sums(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
         jpg, bmp = tf.cast(jpg, tf.float32), tf.cast(bmp, tf.float32)
-        loss = squared_error(net, jpg, bmp, border, layers, steps)
-        return tf.reduce_sum(loss), tf.reduce_sum(untouched_error(jpg, bmp, border))
+        found = {
+            border: [
+                tf.reduce_sum(squared_error(net, jpg, bmp, border, layers, steps)),
+                tf.reduce_sum(untouched_error(jpg, bmp, border)),
+            ]
+            for border in set(borders)
+        }
+        return found[borders[0]] + found[borders[1]]
 
-    def validate() -> tuple[float, float]:
-        totals, count = np.zeros(2), 0
+    def validate() -> list[float]:
+        totals, count = np.zeros(4), 0
         for jpg, bmp in batches:
             totals += [float(value) for value in sums(jpg, bmp)]
             count += len(jpg)
-        loss, jpg_mse = (totals / count).tolist()
-        return loss, jpg_mse
+        return (totals / count).tolist()
 
     return validate
 
 
 def write_summaries(row: Row, net: CarNet, shown: Batch) -> None:
     """Send a CSV row, the weights and a few corrected patches to TensorBoard."""
-    values = dict(zip(COLUMNS, row, strict=True))
+    values = row._asdict()
     step = values.pop("step")
     tf.summary.scalar("learning_rate", values.pop("learning_rate"), step)
     for name, value in values.items():
-        tf.summary.scalar(f"losses/{name}", value, step)
+        if not math.isnan(value):
+            tf.summary.scalar(f"losses/{name}", value, step)
     for weight in net.weights:
         tf.summary.histogram(f"weights/{weight.name}", weight.value, step)
     jpg, bmp = (tf.cast(patches[:SHOWN_PATCHES], tf.float32) for patches in shown)
@@ -318,6 +342,31 @@ def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
         )
 
 
+def check_alive(net: CarNet, batches: tf.data.Dataset, step: int, log: Path) -> None:
+    """Raise UserError where a part of the net is 0 for all these patches: no step could mend it."""
+    dead = ""
+    for jpg, _ in batches:
+        dead = dead_part(net, tf.cast(jpg, tf.float32))
+        if not dead:
+            return
+    raise UserError(
+        f"the net is dead at step {step}: {dead}, so that nothing more can be learned; stopped. What {log} "
+        f"holds of the steps before is kept; train into a new log folder with another --seed or a lower "
+        f"--learning-rate"
+    )
+
+
+def described(row: Row, inner: bool) -> str:
+    """A row as a line for people; inner: whether the pixels by which weights are chosen are others."""
+    parts = [f"step {row.step:6}"]
+    if row.step:
+        parts.append(f"train {row.train_loss:.3f} (JPG {row.train_jpg_mse:.3f})")
+    parts.append(f"val {row.val_loss:.3f} (JPG {row.val_jpg_mse:.3f})")
+    if inner:
+        parts.append(f"inner {row.inner_loss:.3f} (JPG {row.inner_jpg_mse:.3f})")
+    return "   ".join([*parts, f"rate {row.learning_rate:.2e}"])
+
+
 def train(
     args: argparse.Namespace,
     strategy: tf.distribute.Strategy,
@@ -327,16 +376,16 @@ def train(
     steps: Floats | None,
 ) -> int:
     """The loop. Returns the exit status: 0, or 128 + the signal that ended it early."""
-    first_step = int(run.step)
     ways = ALL_WAYS if args.augment else MIRRORED if args.mirror else NO_WAYS
-    batches = training_batches(train_set, args.batch_size, args.seed, first_step, ways)
+    batches = training_batches(train_set, args.batch_size, args.seed, run.step, ways)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     batches = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
     held_back = validation_batches(val_set, args.val_patches, max(1, EVAL_PIXELS // val_set.side**2))
     layers = layers_for(args.conv)
     train_step = make_train_step(strategy, run, layers, args.batch_size, args.loss_border, steps)
-    validate = make_validate(run.net, layers, held_back, args.loss_border, steps)
+    borders = args.loss_border, inner_border(args.loss_border, val_set.side, steps)
+    validate = make_validate(run.net, layers, held_back, borders, steps)
     tensorboard = args.log / "tensorboard"
     with naming(tensorboard):
         writer = (
@@ -346,29 +395,28 @@ def train(
     stop = car_shell.stop
     stop.hold()
 
-    with Progress(args.steps, "steps", done=first_step) as progress, writer.as_default():
+    with Progress(args.steps, "steps", done=run.step) as progress, writer.as_default():
         saved_at = progress.seconds
-        for step in range(first_step + 1, args.steps + 1):
-            with naming(args.train):
-                batch = next(batches)
-            loss, jpg_mse, sane = (value.numpy() for value in train_step(batch))
-            check_finite(loss, step, args.log, sane)
-            run.count(step, loss, jpg_mse)
-            progress.step(note=f"loss {loss:.2f}")
+        # From step 0 on: what a run began with counts among its best weights.
+        for step in range(run.step + bool(run.rows or run.step), args.steps + 1):
+            if step:
+                with naming(args.train):
+                    batch = next(batches)
+                loss, jpg_mse, sane = (value.numpy() for value in train_step(batch))
+                check_finite(loss, step, args.log, sane)
+                run.count(step, loss, jpg_mse)
+                progress.step(note=f"loss {loss:.2f}")
             at_row = step % args.val_every == 0 or step == args.steps
             if at_row:
-                val_loss, val_jpg_mse = validate()
-                check_finite(val_loss, step, args.log)
-                row = run.add_row(val_loss, val_jpg_mse)
+                losses = validate()
+                check_finite(losses[0], step, args.log)
+                check_alive(run.net, held_back, step, args.log)
+                row = run.add_row(*losses)
                 if run.chief:
                     with naming(tensorboard):
                         write_summaries(row, run.net, shown)
                         writer.flush()
-                progress.say(
-                    "step {:6.0f}   train {:.3f} (JPG {:.3f})   val {:.3f} (JPG {:.3f})   rate {:.2e}".format(
-                        *row
-                    )
-                )
+                progress.say(described(row, inner=borders[0] != borders[1]))
             if at_row or stop.number or progress.seconds - saved_at > STATE_SECONDS:
                 run.save()
                 saved_at = progress.seconds
@@ -381,11 +429,20 @@ def train(
 def main() -> int:
     """Check everything, then train. Returns the exit status."""
     args = arguments()
-    strategy = make_strategy()
-    chief, replicas = is_chief(strategy), strategy.num_replicas_in_sync
-    if args.batch_size % replicas:
-        raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {replicas} replicas")
+    cluster = read_cluster(os.environ["TF_CONFIG"]) if os.environ.get("TF_CONFIG") else None
+    chief = cluster is None or cluster.chief
+    strategy = make_strategy(cluster)  # before anything is computed, as TensorFlow asks
+    if args.batch_size % strategy.num_replicas_in_sync:
+        raise UserError(
+            f"--batch-size {args.batch_size} cannot be shared evenly by "
+            f"{strategy.num_replicas_in_sync} replicas"
+        )
     train_set, val_set = checked(args.train), checked(args.val)
+    if args.batch_size > train_set.total:
+        raise UserError(
+            f"--batch-size {args.batch_size} is more than the {train_set.total} patches of {args.train}; "
+            f"give a smaller one, or write more records"
+        )
     if 2 * args.loss_border >= min(train_set.side, val_set.side):
         raise UserError(f"--loss-border {args.loss_border} leaves nothing of the patches")
     train_split, val_split = read_split(args.train), read_split(args.val)
@@ -404,7 +461,8 @@ def main() -> int:
         if args.init:
             run.start_from(args.init)
         run.restore()
-        return go_on(args, strategy, run, train_set, val_set, steps)
+        with in_company(cluster):
+            return go_on(args, strategy, run, train_set, val_set, steps)
 
 
 def go_on(
@@ -416,19 +474,30 @@ def go_on(
     steps: Floats | None,
 ) -> int:
     """Train from where the run is, and draw the losses. Returns the exit status."""
-    status, first_step = 0, int(run.step)
-    if first_step >= args.steps:
-        print(f"finished: {args.log} is at step {first_step}; a larger --steps goes on")
+    status = 0
+    if run.step >= args.steps:
+        print(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
     else:
-        if first_step:
-            print(f"going on after step {first_step}")
+        if run.step:
+            print(f"going on after step {run.step}")
         status = train(args, strategy, run, train_set, val_set, steps)
     if run.chief and run.rows:
         draw_losses(args.log / PICTURE_FILE, run.rows)  # again where finished: a kill may have come before it
-        print(
-            f"best validation loss {float(run.best):.3f}, the JPG's {run.rows[-1][4]:.3f}; all in {args.log}"
-        )
+        print(verdict(run, args.log))
     return status
+
+
+def verdict(run: Run, log: Path) -> str:
+    """What came of a training, in a line: the best weights' loss beside the JPG's own."""
+    jpg_mse = run.rows[-1].inner_jpg_mse
+    line = f"best validation loss {run.best:.3f}, the JPG's {jpg_mse:.3f}; all in {log}"
+    if run.best < jpg_mse:
+        return line
+    return (
+        f"{line}\nworse than no correction: do not use this net yet. Train on with a larger --steps, or into "
+        f"a new log folder with --residual or a lower --learning-rate, and see whether the pairs belong "
+        f"together (read_tfrecord.py --sheet)"
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from car_shell import Progress, UserError
 from PIL import Image
 
 from car_images import compress, find_clean, read_luma
-from car_jpeg import COSINES, SHARE, SIDE, blocks_of, steps_of_quality
+from car_jpeg import COSINES, SIDE, blocks_of, reach_of, steps_of_quality
 from car_types import Doubles, Floats, Pixels
 from model_car import RADIUS, WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights
 from run_car_images import TILE_SIDE, correct_plane, make_forward
@@ -46,16 +46,14 @@ def arguments() -> argparse.Namespace:
 def errors_by_gain(decoded: Pixels, corrected: Floats, clean: Pixels, steps: Floats) -> Doubles:
     """Squared error of each coefficient with each of GAINS, summed over an image: float64 [gains, 64].
 
-    decoded, clean: uint8 [H, W]; corrected: float32 [H, W]; sides are multiples of 8. Blocks that the decoder
-    may have clipped do not count.
+    decoded, clean: uint8 [H, W]; corrected: float32 [H, W]; sides are multiples of 8.
     """
     blocks = blocks_of(decoded)
-    whole = (blocks.min(axis=1) > 0) & (blocks.max(axis=1) < 255)
     change, truth = (
-        blocks_of(np.clip(plane, 0, 255).astype(np.float32) - decoded)[whole] @ COSINES.T
+        blocks_of(np.clip(plane, 0, 255).astype(np.float32) - decoded) @ COSINES.T
         for plane in (corrected, clean)
     )
-    limits = SHARE * steps.reshape(-1)
+    limits = reach_of(blocks.min(axis=1), blocks.max(axis=1))[:, np.newaxis] * steps.reshape(-1)
     return np.stack(
         [
             np.square(np.clip(gain * change, -limits, limits) - truth).sum(axis=0, dtype=np.float64)
@@ -89,8 +87,8 @@ def main() -> int:
         raise UserError("the folders hold no images")
     net = load_net(args.log)
     net.gains = fit(net, args.quality, images, args.shrink)
-    about = read_arrays(args.log / WEIGHTS_FILE)
-    save_weights(net, args.log, step=int(about["step"]), val_loss=float(about["val_loss"]))
+    step = int(read_arrays(args.log / WEIGHTS_FILE)["step"])
+    save_weights(net, args.log, step, net.val_loss, net.val_jpg_mse)
     print(np.array2string(net.gains, precision=2, floatmode="fixed"))
     return 0
 

@@ -152,20 +152,25 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
 def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
     """Block by block, each cosine coefficient of the change times its gain, within 0.35 of its step.
 
-    Without that limit where a pixel is 0 or 255, and no change at all where all are.
+    Within 0.5 where a pixel is 0 or 255, and no change at all where all are. Where the picture ends within
+    a block, it goes on as in a mirror.
     """
-    rows = [np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)]
-    cosines, kept = np.array(rows), change.copy()
+    height, width = change.shape
+    tall, wide = ([*range(n), *range(n)[::-1]] * 8 for n in change.shape)  # rows and columns, there and back
+    rows, columns = tall[: -(-height // 8) * 8], wide[: -(-width // 8) * 8]
+    change, samples = (plane[rows][:, columns] for plane in (change, samples))
+    basis = [np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)]
+    cosines, kept = np.array(basis), change.copy()
     for top in range(0, change.shape[0] - 7, 8):
         for left in range(0, change.shape[1] - 7, 8):
             block = slice(top, top + 8), slice(left, left + 8)
             coefficients = gains * (cosines @ change[block] @ cosines.T)
-            if samples[block].min() > 0 and samples[block].max() < 255:
-                coefficients = np.clip(coefficients, -0.35 * steps, 0.35 * steps)
+            reach = 0.35 if samples[block].min() > 0 and samples[block].max() < 255 else 0.5
+            coefficients = np.clip(coefficients, -reach * steps, reach * steps)
             kept[block] = cosines.T @ coefficients @ cosines
             if samples[block].max() == 0 or samples[block].min() == 255:
                 kept[block] = 0
-    return kept
+    return kept[:height, :width]
 
 
 def doubled(plane: Array, height: int, width: int) -> Array:

@@ -20,7 +20,7 @@ from reference import write_patches
 def losses(log):
     """The CSV's rows as floats."""
     with open(log / "losses.csv", newline="") as file:
-        return np.array([[float(value) for value in row] for row in list(csv.reader(file))[1:]])
+        return np.array([[float(value or "nan") for value in row] for row in list(csv.reader(file))[1:]])
 
 
 def weights(log):
@@ -30,12 +30,16 @@ def weights(log):
 
 def test_a_training_leaves_all_that_was_promised(trained):
     rows = losses(trained.log)
-    assert rows[:, 0].tolist() == [4, 8, 12]
+    assert rows[:, 0].tolist() == [0, 4, 8, 12] and np.isnan(rows[0, 1:3]).all()
     assert (np.diff(rows[:, 3]) < 0).all() and rows[-1, 3] < rows[-1, 4]  # it learns, and beats the JPG
-    assert f"best validation loss {rows[:, 3].min():.3f}, the JPG's {rows[0, 4]:.3f}" in trained.out
+    assert f"best validation loss {rows[:, 5].min():.3f}, the JPG's {rows[0, 6]:.3f}" in trained.out
+    assert "worse than" not in trained.out
     kept = weights(trained.log)
     assert sum(kept[name].size for name in kept if name.startswith("layer")) == 106_561
-    assert kept["step"] == rows[rows[:, 3].argmin(), 0]
+    assert kept["step"] == rows[rows[:, 5].argmin(), 0]
+    assert kept["val_loss"] == pytest.approx(rows[:, 5].min()) and kept["val_jpg_mse"] == pytest.approx(
+        rows[0, 6]
+    )
     assert json.loads((trained.log / "model_checkpoint.json").read_text())["residual"] is True
     assert (trained.log / "split.json").read_bytes() == (
         trained.folder / "tfrecords/train/split.json"
@@ -68,10 +72,10 @@ def test_tensorboard_holds_losses_rate_histograms_and_pictures(trained):
 def test_kill_9_and_the_same_command_ends_as_an_unbroken_run(trained):
     log = trained.folder / "killed"
     command = [sys.executable, ROOT / "train_car.py", trained.folder, "killed", *map(str, TRAINING)]
-    told, newest = [], log / "state/checkpoint"
-    for state in ("ckpt-4", "ckpt-8"):
+    told = []
+    for step in (4, 8):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        while not (newest.exists() and f'"{state}"' in newest.read_text()):
+        while not (log / f"state/step_{step}.npz").exists():
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
@@ -95,6 +99,7 @@ def test_a_finished_run_says_so_and_more_steps_go_on(trained):
     longer = [16 if value == 12 else value for value in TRAINING]
     assert "going on after step 12" in run("train_car.py", trained.folder, "log_longer", *longer).out
     assert (log / "losses.csv").read_text().startswith(before) and losses(log)[:, 0].tolist() == [
+        0,
         4,
         8,
         12,
@@ -143,7 +148,7 @@ def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
     run("train_car.py", tmp_path, "log", *data, *options)
     assert json.loads((tmp_path / "log/model_checkpoint.json").read_text())["residual"] is False
     rows = losses(tmp_path / "log")
-    assert rows[-1, 3] < rows[0, 3] and np.allclose(rows[:, 5], 1e-3)
+    assert rows[-1, 3] < rows[0, 3] and np.allclose(rows[:, -1], 1e-3)
 
     further = (*options, "--schedule", "cosine", "--augment", "--loss-border", 9, "--init", "log")
     muon = ("--optimizer", "muon")
@@ -153,7 +158,8 @@ def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
         muon = ()
     run("train_car.py", tmp_path, "log2", *data, *further, *muon)
     then = losses(tmp_path / "log2")
-    assert then[0, 3] < rows[0, 3] and then[-1, 5] == pytest.approx(1e-5, rel=1e-3)
+    assert then[0, 5] == pytest.approx(rows[:, 5].min(), rel=1e-5)  # validated before the first step
+    assert then[-1, -1] == pytest.approx(1e-5, rel=1e-3)
     printed = run("train_car.py", tmp_path, "log3", *data, *options, "--residual", "--init", "log", status=1)
     assert "holds a faithful net" in printed.err
 
@@ -228,6 +234,7 @@ def test_records_made_elsewhere_with_nothing_beside_them(tmp_path):
     ).out
     assert "train: 40 patches of 16x16" in printed and "cannot be checked" in printed
     assert losses(tmp_path / "log")[:, 0].tolist() == [
+        0,
         1,
         2,
     ]  # 64 patches from 40: batches go over the epoch's end
@@ -287,14 +294,14 @@ def test_a_loss_that_is_not_finite_stops_with_the_weights_kept(records):
     )
     assert "at step 3" in printed.err and len(printed.err.splitlines()) == 1
     assert (log / "model_checkpoint.npz").read_bytes() == good
-    assert losses(log)[:, 0].tolist() == [1, 2]
+    assert losses(log)[:, 0].tolist() == [0, 1, 2]
 
 
 def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(trained):
     longer = [100_000 if value == 12 else value for value in TRAINING]
     command = [sys.executable, ROOT / "train_car.py", trained.folder, "interrupted", *map(str, longer)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    while not (trained.folder / "interrupted/state/checkpoint").exists():
+    while not (trained.folder / "interrupted/state/step_4.npz").exists():
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -59,7 +59,7 @@ def masked_crc32c(data: bytes) -> int:
 
 def write_set(folder: Path, counts: tuple[int, ...] = COUNTS, seed: int = 0) -> None:
     """A set as the loader writes it: record files, and the split.json that counts them."""
-    from car_ds_loader import checksums_of, sum_of
+    from car_ds_loader import frames_of
 
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def write_set(folder: Path, counts: tuple[int, ...] = COUNTS, seed: int = 0) -> 
         "group_by": "^(.*)_slice",
         "folders": ["/data"],
         "files": dict(zip(names, counts, strict=True)),
-        "sums": {name: sum_of(checksums_of(folder / name)[0]) for name in names},
+        "sums": {name: frames_of(folder / name).sum for name in names},
         "digests": {"a": "00", "b": "01"},
     }
     (folder / "split.json").write_text(json.dumps(content))

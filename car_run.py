@@ -206,7 +206,7 @@ class Run:
             self._clear_states()
 
     def _take_state(self, path: Path) -> str:
-        """Take a state over. Returns what is wrong with the file, or ""; where something is, nothing is taken."""
+        """Take a state over. Returns what is wrong with the file, or "" for nothing."""
         try:
             arrays = read_arrays(path)
             step, best, sums = int(arrays["step"]), float(arrays["best"]), arrays["sums"]

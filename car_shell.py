@@ -202,9 +202,14 @@ def reason_of(error: Exception) -> str:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let a fault of the disk in this block name the path, whoever found it: Python, Pillow, TensorFlow."""
+    """Let a fault of the disk in this block name the path, whoever found it: Python, Pillow, TensorFlow.
+
+    Not the loss of another process of a cluster, which can show anywhere.
+    """
     try:
         yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+        raise
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     except tf.errors.OpError as error:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -75,6 +76,8 @@ def make_strategy(cluster: Cluster | None) -> tf.distribute.Strategy:
     """Several machines if there is a cluster, else all GPUs of this one, else its CPU. Raises UserError."""
     if cluster is None:
         return tf.distribute.MirroredStrategy()
+    # At the end TensorFlow's pool of threads complains of a pipe that TensorFlow itself has closed.
+    sys.unraisablehook = lambda _: None
     check_address(cluster.addresses[cluster.job][cluster.number])
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.addresses),

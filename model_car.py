@@ -222,15 +222,16 @@ def fast_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Ten
 def dead_part(net: CarNet, luma: tf.Tensor) -> str:
     """What of a net is 0 for all of these patches, so that no gradient passes it; empty for a net alive.
 
-    luma: float32 [N, side, side, 1], grey levels.
+    luma: float32 [N, side, side, 1], grey levels. Where the patches hold them, only pixels count whose
+    receptive field is real: along the rim the zeros outside can keep alive what is dead everywhere else.
     """
-    maps = luma / GREY_LEVELS
+    maps, padding = luma / GREY_LEVELS, "VALID" if luma.shape[1] > 2 * RADIUS else "SAME"
     *hidden, last = net.parameters()
     for number, layer in enumerate(hidden, start=1):
-        maps = tf.nn.relu(convolve(maps, *layer, "SAME"))
+        maps = tf.nn.relu(convolve(maps, *layer, padding))
         if not tf.reduce_any(maps > 0):
             return f"all maps of layer {number} are 0"
-    if not net.residual and not tf.reduce_any(convolve(maps, *last, "SAME") > 0):
+    if not net.residual and not tf.reduce_any(convolve(maps, *last, padding) > 0):
         return "the last ReLU has clipped every pixel to 0"
     return ""
 

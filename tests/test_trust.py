@@ -71,7 +71,7 @@ def test_a_dead_net_is_told_at_the_first_validation(records, tmp_path, layer, re
 def test_a_net_that_dies_on_the_way_is_told_and_what_was_good_is_kept(records, tmp_path):
     options = ("--steps", 9, "--batch-size", 8, "--val-every", 3, "--val-patches", 64, "--learning-rate", 0.1)
     printed = run("train_car.py", records.folder, tmp_path / "log", *RECORDS, *options, status=1)
-    assert "the net is dead at step 3: " in printed.err and len(printed.err.splitlines()) == 1
+    assert "the net is dead at step " in printed.err and len(printed.err.splitlines()) == 1
     assert weights(tmp_path / "log")["step"] == 0 and not load_net(tmp_path / "log").worse_than_none
 
 

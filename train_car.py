@@ -478,7 +478,7 @@ def go_on(
     if run.step >= args.steps:
         print(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
     else:
-        if run.step:
+        if run.rows:
             print(f"going on after step {run.step}")
         status = train(args, strategy, run, train_set, val_set, steps)
     if run.chief and run.rows:

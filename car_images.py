@@ -325,18 +325,34 @@ def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
     return upright(_to_plain(image), orientation)
 
 
+class Luma(NamedTuple):
+    """The luma of an image on its coded grid."""
+
+    samples: Pixels  # uint8 [H, W]
+    orientation: int  # by EXIF, 1..8
+    steps: Floats | None  # float32 [8, 8], the quantisation table of a JPEG that codes luma
+
+
 @_decoding
+def _read_luma(path: Path, max_pixels: int) -> Luma:
+    """Read any image's luma as it is coded. Raises BadImage."""
+    image, steps = _open_by_name(path, max_pixels), None
+    orientation, *_ = _exif(image)
+    if isinstance(image, JpegImageFile):
+        if coded_as_ycbcr(image):
+            steps = steps_of(image, 0)
+        image.draft("L", None)  # libjpeg then gives the Y component alone
+    return Luma(luma_of(_to_plain(image)), orientation, steps)
+
+
 def read_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read any image as luma, uint8 [H, W], upright. Raises BadImage.
 
     Grey images as they are; colour ones through full-range BT.601, which for a JPEG is the
     plane that the file codes.
     """
-    image = _open_by_name(path, max_pixels)
-    orientation, *_ = _exif(image)
-    if isinstance(image, JpegImageFile):
-        image.draft("L", None)  # libjpeg then gives the Y component alone
-    return upright(luma_of(_to_plain(image)), orientation)
+    luma = _read_luma(path, max_pixels)
+    return upright(luma.samples, luma.orientation)
 
 
 def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> tuple[Pixels, Pixels]:
@@ -344,30 +360,25 @@ def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> tuple[Pixels, Pix
 
     Raises BadImage, also where the JPG cannot have been made from that BMP, unless any_pair is set.
     """
-    pair = read_luma(jpg), read_luma(bmp)
-    check_same_size(jpg, *pair)
+    coded, clean = _read_luma(jpg, MAX_PIXELS), read_luma(bmp)
+    decoded = upright(coded.samples, coded.orientation)
+    check_same_size(jpg, decoded, clean)
     if not any_pair:
-        _check_belongs(jpg, *pair)
-    return pair
+        _check_belongs(jpg, coded, clean)
+    return decoded, clean
 
 
-@_decoding
-def _check_belongs(path: Path, jpg: Pixels, bmp: Pixels) -> None:
-    """Raise BadImage where a BMP contradicts the JPG of that path: of another picture, or moved."""
-    image = _open_by_name(path, MAX_PIXELS)
-    if (
-        not isinstance(image, JpegImageFile)
-        or not coded_as_ycbcr(image)
-        or (steps := steps_of(image, 0)) is None
-    ):
-        return  # what the file codes is not luma
-    back = {6: 8, 8: 6}.get(orientation := _exif(image)[0], orientation)
-    share = share_contradicted(upright(jpg, back), upright(bmp, back), steps)
+def _check_belongs(path: Path, coded: Luma, clean: Pixels) -> None:
+    """Raise BadImage where an upright clean image contradicts the JPG of that path: another one, or moved."""
+    if coded.steps is None:
+        return
+    back = {6: 8, 8: 6}.get(coded.orientation, coded.orientation)
+    share = share_contradicted(coded.samples, upright(clean, back), coded.steps)
     if share > CONTRADICTED:
         raise BadImage(
-            f"was not made from its clean image: {100 * share:.0f} % of what can be compared differs by more "
-            f"than compression explains; another picture, one moved or changed, or saved twice (--any-pair "
-            f"takes it all the same)"
+            f"{path.name}: was not made from its clean image: {100 * share:.0f} % of what can be compared "
+            f"differs by more than compression explains; another picture, one moved or changed, or saved "
+            f"twice (--any-pair takes it all the same)"
         )
 
 

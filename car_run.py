@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import json
 import math
 import re
@@ -18,7 +17,7 @@ from car_shell import UserError, reason_of, whole_file
 
 from car_ds_loader import RecordSet
 from car_split import SPLIT_FILE
-from model_car import WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights
+from model_car import WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights, write_arrays
 
 VERSION = 2  # of what a log folder holds of a run
 STATES_KEPT = 2
@@ -137,9 +136,7 @@ def state_file(folder: Path, step: int) -> Path:
 
 def states_in(folder: Path) -> list[int]:
     """The steps of which a folder holds states, whole or not, in order."""
-    names = (
-        re.fullmatch(r"step_(\d+)\.npz", path.name) for path in (folder.iterdir() if folder.is_dir() else ())
-    )
+    names = (re.fullmatch(r"step_(\d+)\.npz", path.name) for path in folder.glob("*.npz"))
     return sorted(int(match[1]) for match in names if match)
 
 
@@ -162,6 +159,7 @@ class Run:
         self.step, self.best = 0, math.inf  # steps done; the least inner loss so far
         self.sums = np.zeros(3)  # since the last row: losses, the JPG's MSEs, steps
         self.rows: list[Row] = []
+        self.begun = False  # whether it goes on from a state
         with strategy.scope():
             self.net = CarNet(residual, seed)
             self.optimizer = make_optimizer()
@@ -201,8 +199,9 @@ class Run:
         for fault in faults:
             onward = f"going on from step {self.step}, the one before" if steps else "starting again"
             car_shell.say(f"{fault}; {onward}")
-        self.rows = [row for row in rows if steps and row.step <= self.step]
-        if self.chief and steps:
+        self.begun = bool(steps)
+        self.rows = [row for row in rows if self.begun and row.step <= self.step]
+        if self.chief and self.begun:
             self._clear_states()
 
     def _take_state(self, path: Path) -> str:
@@ -229,14 +228,10 @@ class Run:
         arrays: dict[str, Any] = {
             f"variable_{number}": np.asarray(value) for number, value in enumerate(self.variables)
         }
-        packed = (
-            io.BytesIO()
-        )  # on a full disk an unfinished archive would complain of its own once it is dropped
-        np.savez(packed, step=self.step, best=self.best, sums=self.sums, **arrays)
         folder = self.log / STATE_FOLDER
         folder.mkdir(exist_ok=True)  # the log itself is not made again: it went away
-        with whole_file(state_file(folder, self.step)) as file:
-            file.write(packed.getbuffer())
+        arrays |= {"step": self.step, "best": self.best, "sums": self.sums}
+        write_arrays(state_file(folder, self.step), arrays)
         self._clear_states()
 
     def _clear_states(self) -> None:

@@ -154,7 +154,7 @@ def seed(text: str) -> int:
     return number
 
 
-seed.__name__ = "whole number of 0..2147483647"
+seed.__name__ = f"whole number of 0..{LARGEST_SEED}"
 
 
 def some_of(names: Sequence[str]) -> str:

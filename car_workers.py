@@ -94,7 +94,7 @@ def in_company(cluster: Cluster | None) -> Iterator[None]:
     """Let the loss of another process of the cluster end this one with a line on how to go on."""
     try:
         yield
-    except (tf.errors.OpError, RuntimeError) as error:
+    except tf.errors.OpError as error:
         if cluster is None:
             raise
         raise UserError(

@@ -327,12 +327,9 @@ def save_weights(net: CarNet, log: Path, step: int, val_loss: float, val_jpg_mse
     arrays |= {"residual": net.residual, "gains": net.gains}
     for number, (kernel, bias) in enumerate(net.constants(), start=1):
         arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"] = kernel, bias
-    packed = io.BytesIO()  # on a full disk an unfinished archive would complain of its own once it is dropped
-    np.savez(packed, **arrays)
     with whole_file(log / NET_FILE, "w") as file:
         json.dump(describe(net.residual), file, indent=1)
-    with whole_file(log / WEIGHTS_FILE) as file:
-        file.write(packed.getbuffer())
+    write_arrays(log / WEIGHTS_FILE, arrays)
 
 
 def load_net(log: Path) -> CarNet:
@@ -379,6 +376,14 @@ def load_net(log: Path) -> CarNet:
             f"{path} or its JSON is damaged or foreign ({reason_of(error)}); train again"
         ) from error
     return net
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Write arrays and numbers by name to an .npz file, whole or not at all."""
+    packed = io.BytesIO()  # on a full disk an unfinished archive would complain of its own once it is dropped
+    np.savez(packed, **arrays)
+    with whole_file(path) as file:
+        file.write(packed.getbuffer())
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -398,7 +398,7 @@ def train(
     with Progress(args.steps, "steps", done=run.step) as progress, writer.as_default():
         saved_at = progress.seconds
         # From step 0 on: what a run began with counts among its best weights.
-        for step in range(run.step + bool(run.rows or run.step), args.steps + 1):
+        for step in range(run.step + 1 if run.begun else 0, args.steps + 1):
             if step:
                 with naming(args.train):
                     batch = next(batches)
@@ -478,7 +478,7 @@ def go_on(
     if run.step >= args.steps:
         print(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
     else:
-        if run.rows:
+        if run.begun:
             print(f"going on after step {run.step}")
         status = train(args, strategy, run, train_set, val_set, steps)
     if run.chief and run.rows:

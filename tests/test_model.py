@@ -107,12 +107,12 @@ def test_the_loss_by_header_is_that_of_what_correction_keeps():
     bmp = np.asarray(Image.open(ROOT / "samples/hubble_deep_field.bmp").convert("L"))[100:196, 40:136]
     bmp = bmp.copy()
     bmp[28:52, 28:52], bmp[56:76, 20:44] = 0, 255
-    jpg = compress(bmp, 20)
+    jpg = compress(bmp, 30)
     blocks = blocks_of(jpg[16:-16, 16:-16])
     lowest, highest = blocks.min(axis=1), blocks.max(axis=1)
     assert (highest == 0).any() and (lowest == 255).any() and ((lowest == 0) & (highest > 0)).any()
     jpg, bmp = (plane.astype(np.float32)[np.newaxis, ..., np.newaxis] for plane in (jpg, bmp))
-    steps = steps_of_quality(20)
+    steps = steps_of_quality(30)
     got = squared_error(net, tf.constant(jpg), tf.constant(bmp), 16, steps=steps)
     change, samples, truth = (
         np.asarray(plane, np.float64)[0, 16:-16, 16:-16, 0] for plane in (net(jpg) - jpg, jpg, bmp)

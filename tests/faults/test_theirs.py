@@ -1,5 +1,6 @@
 """Nothing of the user's is overwritten, removed or written elsewhere, however the folders and links lie."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -156,8 +157,14 @@ def test_a_loss_that_is_no_number(trained: SimpleNamespace, tmp_path: Path) -> N
         lambda: diverge(tmp_path / "soon", "--learning-rate", 1e30),
     )
     assert " at step 1; stopped" in soon and "lower --learning-rate" in soon
+    assert np.load(tmp_path / "soon/model_checkpoint.npz")["step"] == 0  # there were no others yet
     step = int(re.findall(r"(?:the loss is nan|no number) at step (\d+); stopped", late)[0])
     weights = np.load(tmp_path / "late/model_checkpoint.npz")
-    assert 1 < step < 12 and 1 <= weights["step"] < step
+    with open(tmp_path / "late/losses.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    best = min(rows, key=lambda row: float(row["inner_loss"]))
+    assert 1 < step < 12 and weights["step"] == int(best["step"]) < step
     assert all(np.isfinite(weights[name]).all() for name in weights)
-    assert (tmp_path / "late/losses.csv").read_text().count("\n") == step + 1  # the header, step 0, and the steps before
+    assert (tmp_path / "late/losses.csv").read_text().count(
+        "\n"
+    ) == step + 1  # the header, step 0, and the steps before

@@ -75,7 +75,7 @@ def draw_losses(path: Path, rows: Sequence[Sequence[float]]) -> None:
         x += 56 + draw.textlength(name, font=font) / FINE
     if rows[-1][VALIDATION] > rows[-1][JPG_VALIDATION]:
         text = "at the end worse than no correction: validation lies above the JPG itself"
-        place_of_text = (WIDTH - RIGHT - 10) * FINE, (TOP + 10) * FINE
-        draw.text(place_of_text, text, fill="#d62728", anchor="rt", font=font)
+        left_of_the_rise = (LEFT + 10) * FINE, (TOP + 10) * FINE
+        draw.text(left_of_the_rise, text, fill="#d62728", anchor="lt", font=font)
     with whole_file(path) as file:
         image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(file, "PNG")

@@ -9,9 +9,18 @@ and --group-by. With --all the whole folder becomes the validation set:
     python load_val_data.py . validation_photographs tfrecords/val --all --quality 10 20 30 40
 """
 
-import car_shell
+import sys
+from collections.abc import Sequence
 
 import load_train_data
+from car import cli
+
+
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the validation set."""
+    return load_train_data.load("val", __doc__, argv)
+
 
 if __name__ == "__main__":
-    car_shell.run(lambda: load_train_data.main("val", __doc__))
+    sys.exit(main())

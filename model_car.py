@@ -1,4 +1,4 @@
-"""The network, its loss, and its weights on disk.
+"""The network and its loss; from a log folder to nets, and to a Corrector.
 
 AR-CNN (Dong, Deng, Loy, Tang: Compression Artifacts Reduction by a Deep Convolutional
 Network, ICCV 2015, arXiv 1504.06993), 9-7-1-5:
@@ -16,37 +16,27 @@ is a ReLU; the residual net's is linear and its output is added to the input, so
 net learns the artifact alone.
 """
 
-import io
-import json
 import math
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import keras
 import numpy as np
 import tensorflow as tf
-from car_shell import UserError, reason_of, whole_file
 
-from car_conv import columns_of, sum_columns, toom_cook_relu
-from car_jpeg import COSINES, SIDE, coarseness_of_quality, reach_of
-from car_types import Floats
+from car import fast_conv, jpeg, weights
+from car.arrays import Floats, Pixels
+from car.correct import Corrector, Forward, Net
+from car.weights import LAYERS, RADIUS, Weights
 
-LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
-RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels
 GREY_LEVELS = 255.0
-SMALL = 1e-3  # deviation of the last kernel at the start: the net then changes next to nothing
+MID_GREY = 127.5
+SMALL_DEVIATION = 1e-3  # of the last kernel at the start: the net then changes next to nothing
 # Where the faithful net starts (picture_passed_on): by what each layer multiplies the picture that it passes
 # on, and by how much the kernels of the first three layers' other maps are larger than He-normal ones.
-PASSING = (20.0, 12.0, 2.0, 4.0)
-SPREAD = 5.0
-NET = "AR-CNN 9-7-1-5"
-LARGEST = 1e6  # of a weight: trained ones are under 10
-LARGEST_GAIN = 10.0  # fitted ones are under 2
-MAX_BYTES = 2**22  # of weights, unpacked: ten times what they take
-WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
+PASSED_ON_BY_LAYER = (20.0, 12.0, 2.0, 4.0)
+OTHER_MAPS_LARGER = 5.0
 
 Parameters = Sequence[tuple[tf.Tensor, tf.Tensor]]  # (kernel, bias) of each layer
 Initializer = Callable[..., tf.Tensor]  # (shape, dtype) -> values
@@ -57,7 +47,7 @@ def zero_sum(initializer: Initializer) -> Initializer:
     """The initializer with each map's weights made to sum to 0.
 
     What a map sees is never negative, so that weights of another sum add up to a constant many times
-    the rest: half of layer 2's maps would begin below 0 for every input, and stay there for good.
+    the rest: half of layer 2's maps would begin below 0 for every input, and stay there.
     """
 
     def initialize(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
@@ -77,9 +67,9 @@ def picture_passed_on(initializer: Initializer, number: int) -> Initializer:
 
     Adam moves each weight by its learning rate, whatever the gradient. On the picture's way 81 + 49 + 1 + 25
     weights would move together, by 15 % of the picture in the first step, and Adam divides by the gradients
-    of that fall for a thousand steps. So these weights are large, PASSING, and a step is small beside
-    them; layer 4's output is then too large by their product, by which CarNet.parameters divides. Two maps
-    about mid-grey make the steps smaller still than one map that begins at black.
+    of that fall for a thousand steps. So these weights are large, PASSED_ON_BY_LAYER, and a step is small
+    beside them; layer 4's output is then too large by their product, by which CarNet.parameters divides. Two
+    maps about mid-grey make the steps smaller still than one map that begins at black.
 
     The other maps' kernels sum to 0 (zero_sum) and see nothing of maps 0 and 1.
     """
@@ -87,7 +77,9 @@ def picture_passed_on(initializer: Initializer, number: int) -> Initializer:
     last = number == len(LAYERS)
 
     def initialize(shape: tuple[int, ...], dtype: Any = None) -> tf.Tensor:
-        others = initializer(shape, dtype) if last else SPREAD * zero_sum(initializer)(shape, dtype)
+        others = (
+            initializer(shape, dtype) if last else OTHER_MAPS_LARGER * zero_sum(initializer)(shape, dtype)
+        )
         kernel = others.numpy().reshape(side * side, maps_in, maps_out)
         if number > 1:
             kernel[:, :2] = 0
@@ -95,7 +87,9 @@ def picture_passed_on(initializer: Initializer, number: int) -> Initializer:
             kernel[:, :, :2] = 0
         bright_and_dark = np.eye(2) if 1 < number < len(LAYERS) else np.array([[1, -1]])
         passing = bright_and_dark.T if last else bright_and_dark
-        kernel[side * side // 2, : len(passing), : passing.shape[1]] = PASSING[number - 1] * passing
+        kernel[side * side // 2, : len(passing), : passing.shape[1]] = (
+            PASSED_ON_BY_LAYER[number - 1] * passing
+        )
         return tf.constant(kernel.reshape(shape))
 
     return initialize
@@ -106,33 +100,27 @@ class CarNet(keras.Model):
 
     Muon works on matrices only, and He-normal's fan-in is then simply the number of rows.
 
-    gains: float32 [8, 8], by which correction multiplies the coefficients of the net's change in each 8x8
-    block where the JPEG's header is known; a row for each vertical frequency. The net does not know where
-    blocks begin, and so changes some frequencies too little or too much. 1 unless fitted
-    (pretrained/fit_gains.py).
-
-    val_loss, val_jpg_mse: of the validation by which a log's weights were chosen; nan where not known.
+    gains: float32 [8, 8], of the change, used by correction and the loss by header (weights.Weights).
     """
 
     def __init__(self, residual: bool, seed: int = 0) -> None:
         super().__init__(name="car")
         self.residual = residual
-        self.gains: Floats = np.ones((SIDE, SIDE), np.float32)
-        self.val_loss = self.val_jpg_mse = math.nan
+        self.gains: Floats = np.ones((jpeg.BLOCK, jpeg.BLOCK), np.float32)
         # Layer 4 is held this many times as large as it is, for training alone.
-        self.held = 1.0 if residual else math.prod(PASSING)
+        self.held = 1.0 if residual else math.prod(PASSED_ON_BY_LAYER)
         for number, (side, maps_in, maps_out) in enumerate(LAYERS, start=1):
             last = number == len(LAYERS)
             spread: Initializer = keras.initializers.HeNormal(seed + number)
             if last:
-                spread = keras.initializers.RandomNormal(stddev=SMALL, seed=seed + number)
+                spread = keras.initializers.RandomNormal(stddev=SMALL_DEVIATION, seed=seed + number)
             if not residual:
                 spread = picture_passed_on(spread, number)
             elif not last:
                 spread = zero_sum(spread)
             bias = np.zeros(maps_out, np.float32)
             if not residual and number == 1:  # mid-grey is 0 for the two maps that pass the picture on
-                bias[:2] = -PASSING[0] / 2, PASSING[0] / 2
+                bias[:2] = -PASSED_ON_BY_LAYER[0] / 2, PASSED_ON_BY_LAYER[0] / 2
             if not residual and last:
                 bias[0] = self.held / 2
             matrix = (side * side * maps_in, maps_out)
@@ -141,11 +129,6 @@ class CarNet(keras.Model):
                 name=f"layer{number}_bias", shape=(maps_out,), initializer=keras.initializers.Constant(bias)
             )
         self.built = True
-
-    @property
-    def worse_than_none(self) -> bool:
-        """Whether validation found the JPG itself nearer to the truth than what the net makes of it."""
-        return self.val_loss > self.val_jpg_mse
 
     def call(
         self,
@@ -166,7 +149,7 @@ class CarNet(keras.Model):
             return tf.nn.relu(maps) * GREY_LEVELS
         return maps * GREY_LEVELS + (inner(luma, RADIUS) if padding == "VALID" else luma)
 
-    def constants(self) -> Parameters:
+    def constants(self) -> weights.Parameters:
         """The parameters as arrays: what follows from them alone is then computed once."""
         return [(kernel.numpy(), bias.numpy()) for kernel, bias in self.parameters()]
 
@@ -185,9 +168,6 @@ class CarNet(keras.Model):
             held = self.held if number == len(LAYERS) - 1 else 1.0
             self.weights[2 * number].assign(held * np.reshape(kernel, (-1, LAYERS[number][2])))
             self.weights[2 * number + 1].assign(held * np.asarray(bias))
-
-
-Bank = dict[float | None, CarNet]  # by coarseness; the log's own under None
 
 
 def convolve(maps: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, padding: str) -> tf.Tensor:
@@ -212,20 +192,21 @@ def fast_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Ten
     maps = tf.nn.relu(convolve(maps, *parameters[0], padding))
     if padding == "SAME":
         maps = zero_pad(maps, side2 // 2)
-    maps = toom_cook_relu(maps, kernel2, bias2)
+    maps = fast_conv.toom_cook_relu(maps, kernel2, bias2)
     maps = tf.nn.relu(convolve(maps, *parameters[2], "VALID"))
     if padding == "SAME":
         maps = zero_pad(maps, side4 // 2)
-    return sum_columns(tf.nn.conv2d(maps, columns_of(kernel4), 1, "VALID"), side4) + bias4
+    return fast_conv.sum_columns(tf.nn.conv2d(maps, fast_conv.columns_of(kernel4), 1, "VALID"), side4) + bias4
 
 
 def dead_part(net: CarNet, luma: tf.Tensor) -> str:
     """What of a net is 0 for all of these patches, so that no gradient passes it; empty for a net alive.
 
-    luma: float32 [N, side, side, 1], grey levels. Where the patches hold them, only pixels count whose
+    luma: [N, side, side, 1], grey levels of any type. Where the patches hold them, only pixels count whose
     receptive field is real: along the rim the zeros outside can keep alive what is dead everywhere else.
     """
-    maps, padding = luma / GREY_LEVELS, "VALID" if luma.shape[1] > 2 * RADIUS else "SAME"
+    maps = tf.cast(luma, tf.float32) / GREY_LEVELS
+    padding = "VALID" if luma.shape[1] > 2 * RADIUS else "SAME"
     *hidden, last = net.parameters()
     for number, layer in enumerate(hidden, start=1):
         maps = tf.nn.relu(convolve(maps, *layer, padding))
@@ -263,13 +244,13 @@ def squared_error(
     bmp: tf.Tensor,
     border: int,
     layers: Layers | None = None,
-    steps: Floats | None = None,
+    table: Floats | None = None,
 ) -> tf.Tensor:
     """Mean squared error of each patch in squared grey levels: float32 [N].
 
     jpg, bmp: float32 [N, side, side, 1], grey levels. The output is not clipped. `border`
     pixels at each side are left out: at 9 only pixels count whose receptive field is real, and
-    from there on the others are not computed at all. steps: the quantisation table [8, 8] of
+    from there on the others are not computed at all. table: the quantisation table [8, 8] of
     patches that lie, within the border, on whole blocks; the error is then that of what
     correction keeps of the output (kept_coefficients).
     """
@@ -278,27 +259,29 @@ def squared_error(
     else:
         corrected = net(inner(jpg, border - RADIUS), padding="VALID", layers=layers)
     jpg, bmp = inner(jpg, border), inner(bmp, border)
-    if steps is None:
+    if table is None:
         error = corrected - bmp
     else:  # of coefficients: the transform is orthonormal
-        error = kept_coefficients(corrected - jpg, jpg, steps, net.gains) - coefficients(bmp - jpg)
+        error = kept_coefficients(corrected - jpg, jpg, table, net.gains) - coefficients(bmp - jpg)
     return tf.reduce_mean(tf.square(error), axis=[1, 2, 3])
 
 
 def coefficients(planes: tf.Tensor) -> tf.Tensor:
     """The cosine transform of each 8x8 block: float32 [N, H, W, 1] to [N, H / 8, W / 8, 64]."""
-    return tf.nn.conv2d(planes, COSINES.T.reshape(SIDE, SIDE, 1, SIDE * SIDE), SIDE, "VALID")
+    return tf.nn.conv2d(planes, jpeg.COSINES.T.reshape(8, 8, 1, 64), jpeg.BLOCK, "VALID")
 
 
-def kept_coefficients(change: tf.Tensor, jpg: tf.Tensor, steps: Floats, gains: Floats) -> tf.Tensor:
-    """What car_jpeg.keep_to_steps keeps of a change, as coefficients that gradients go through.
+def kept_coefficients(change: tf.Tensor, jpg: tf.Tensor, table: Floats, gains: Floats) -> tf.Tensor:
+    """What jpeg.limit_change keeps of a change, as coefficients that gradients go through.
 
-    change, jpg: float32 [N, H, W, 1], grey levels; steps, gains: float32 [8, 8]. Returns float32
+    change, jpg: float32 [N, H, W, 1], grey levels; table, gains: float32 [8, 8]. Returns float32
     [N, H / 8, W / 8, 64].
     """
     wanted = coefficients(change) * gains.reshape(-1)
-    highest, lowest = (sign * tf.nn.max_pool2d(sign * jpg, SIDE, SIDE, "VALID") for sign in (1.0, -1.0))
-    limits = reach_of(lowest, highest, tf.where) * steps.reshape(-1)
+    highest, lowest = (
+        sign * tf.nn.max_pool2d(sign * jpg, jpeg.BLOCK, jpeg.BLOCK, "VALID") for sign in (1.0, -1.0)
+    )
+    limits = jpeg.reach_of(lowest, highest, tf.where) * table.reshape(-1)
     return tf.clip_by_value(wanted, -limits, limits)
 
 
@@ -307,110 +290,65 @@ def untouched_error(jpg: tf.Tensor, bmp: tf.Tensor, border: int) -> tf.Tensor:
     return tf.reduce_mean(tf.square(inner(jpg - bmp, border)), axis=[1, 2, 3])
 
 
-def describe(residual: bool) -> dict[str, Any]:
-    """What the net is, as the small JSON beside its weights says it."""
-    return {
-        "net": NET,
-        "residual": residual,
-        "parameters": sum(s * s * i * o + o for s, i, o in LAYERS),
-        "input": "luma, grey levels 0..255",
-    }
+# ---- nets and arrays -----------------------------------------------------------------------
 
 
-def save_weights(net: CarNet, log: Path, step: int, val_loss: float, val_jpg_mse: float) -> None:
-    """Write net's weights to log/model_checkpoint.npz, kernels as [side, side, in, out], and the JSON.
-
-    Beside the weights are kept the step, and of its validation the loss by which they were chosen and the
-    JPG's own MSE.
-    """
-    arrays: dict[str, Any] = {"step": step, "val_loss": val_loss, "val_jpg_mse": val_jpg_mse}
-    arrays |= {"residual": net.residual, "gains": net.gains}
-    for number, (kernel, bias) in enumerate(net.constants(), start=1):
-        arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"] = kernel, bias
-    with whole_file(log / NET_FILE, "w") as file:
-        json.dump(describe(net.residual), file, indent=1)
-    write_arrays(log / WEIGHTS_FILE, arrays)
-
-
-def load_net(log: Path) -> CarNet:
-    """Build the net that a log folder holds, with its best weights.
-
-    Raises UserError where the files are missing, damaged, or those of another net. Nothing
-    in them is ever executed: JSON and plain arrays (pickles are refused).
-    """
-    path = log / WEIGHTS_FILE
-    try:
-        about = json.loads((log / NET_FILE).read_text())
-        net = CarNet(residual=about["residual"] is True)
-        if about != describe(net.residual):
-            raise UserError(f"{log / NET_FILE} describes another net than {NET}; train one here")
-        arrays = read_arrays(path)
-        if bool(arrays.get("residual", net.residual)) != net.residual:
-            raise UserError(f"{log / NET_FILE} is not the one of {path}: only one is of a residual net")
-        net.gains = arrays.get("gains", net.gains)  # older files have none
-        if net.gains.shape != (SIDE, SIDE) or net.gains.dtype != np.float32:
-            raise UserError(f"{path}: its gains have another shape or type than {SIDE}x{SIDE} float32")
-        if not (np.abs(net.gains) <= LARGEST_GAIN).all():
-            raise UserError(f"{path}: its gains are not finite, or huge")
-        for name in ("val_loss", "val_jpg_mse"):
-            setattr(net, name, float(arrays.get(name, math.nan)))
-        parameters = []
-        for number, layer in enumerate(LAYERS, start=1):
-            kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
-            shapes = (layer[0], *layer), (layer[2],)
-            if (kernel.shape, bias.shape) != shapes or kernel.dtype.kind + bias.dtype.kind != "ff":
-                raise UserError(f"{path}: layer {number} has another shape or type than {NET}'s")
-            if not (np.abs(kernel).max() < LARGEST and np.abs(bias).max() < LARGEST):
-                raise UserError(f"{path}: layer {number} holds weights that are not finite, or huge")
-            parameters.append((kernel, bias))
-        net.take(parameters)
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{error.filename} is missing: {log} holds no trained net. Train one with "
-            f"train_car.py, or name the folder 'pretrained' for the weights that came with this"
-        ) from error
-    except (UserError, OSError):
-        raise
-    except Exception as error:  # whatever the parsers of JSON, zip and numpy stumble over
-        raise UserError(
-            f"{path} or its JSON is damaged or foreign ({reason_of(error)}); train again"
-        ) from error
+def net_of(trained: Weights) -> CarNet:
+    """The net that has these weights and gains."""
+    net = CarNet(trained.residual)
+    net.take(trained.parameters)
+    net.gains = trained.gains
     return net
 
 
-def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """Write arrays and numbers by name to an .npz file, whole or not at all."""
-    packed = io.BytesIO()  # on a full disk an unfinished archive would complain of its own once it is dropped
-    np.savez(packed, **arrays)
-    with whole_file(path) as file:
-        file.write(packed.getbuffer())
+def weights_of(net: CarNet, step: int, val_loss: float, val_jpg_mse: float) -> Weights:
+    """A net's weights and gains, with what is known of them; losses in squared grey levels."""
+    return Weights(net.residual, net.constants(), net.gains, step, val_loss, val_jpg_mse)
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name; pickles are refused. Raises what numpy and zipfile raise.
+def make_forward(trained: Weights, halo: int = RADIUS, conv: str | None = None) -> Forward:
+    """The net as correction calls it (correct.Net), for tiles with this halo: RADIUS, or 0 and zero-padded.
 
-    The file is parsed in memory, so that an OSError is the disk's and never a damaged file's,
-    whose places may lie before its beginning.
+    Traced, and its XLA parts compiled, once for each shape: a second or so.
     """
-    with open(path, "rb") as file:
-        data = io.BytesIO(file.read(MAX_BYTES))
-    with zipfile.ZipFile(data) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_BYTES:  # before any of it is unpacked
-            raise ValueError(f"{size} bytes unpacked")
-    with np.load(data, allow_pickle=False) as arrays:
-        return dict(arrays)
+    net, layers = net_of(trained), layers_for(conv)
+    parameters, padding = net.constants(), "VALID" if halo else "SAME"
+
+    @tf.function
+    def graph(tiles: tf.Tensor, contrast: tf.Tensor) -> tf.Tensor:
+        luma = MID_GREY + contrast * (tf.cast(tiles, tf.float32)[..., tf.newaxis] - MID_GREY)
+        corrected = net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
+        return MID_GREY + (corrected - MID_GREY) / contrast
+
+    def forward(tiles: Pixels, contrast: float) -> Floats:
+        # A contrast that is a tensor: no trace for each value.
+        corrected: Floats = graph(tf.constant(tiles), tf.constant(contrast, tf.float32)).numpy()
+        return corrected
+
+    return forward
 
 
-def load_nets(log: Path) -> Bank:
-    """Build the net of a log folder, and those of its bank if it has one: {coarseness: net}.
+def shipped() -> Path:
+    """The folder of the weights that came with the suite: beside this file, or inside car where installed."""
+    here = Path(__file__).resolve().parent
+    return next(folder for folder in (here / "pretrained", here / "car/pretrained") if folder.is_dir())
 
-    The log's own net has the key None. A bank is the log folders q10, q20, ... inside, each trained on
-    files of that quality; their keys are how coarse those are (car_jpeg.py). Raises UserError.
+
+def load_corrector(
+    log: str | Path | None = None, *, conv: str | None = None, halo: int = RADIUS, **options: Any
+) -> Corrector:
+    """A Corrector with the weights of a log folder, and of its bank if it has one; the shipped ones for None.
+
+    conv: "fast", "direct" or None, as of layers_for. halo, options: those of Corrector. Raises UserError
+    where the weights are missing or damaged.
     """
-    nets: Bank = {None: load_net(log)}
-    for folder in sorted(log.glob("q[0-9]*")):
-        quality = folder.name[1:]
-        if quality.isdecimal() and 1 <= int(quality) <= 100:
-            nets[coarseness_of_quality(int(quality))] = load_net(folder)
-    return nets
+    bank = weights.load_bank(Path(log) if log else shipped())
+    return make_corrector(bank, conv=conv, halo=halo, **options)
+
+
+def make_corrector(
+    bank: weights.Bank, *, conv: str | None = None, halo: int = RADIUS, **options: Any
+) -> Corrector:
+    """A Corrector with these weights; the arguments are load_corrector's."""
+    nets = {factor: Net(make_forward(one, halo, conv), one.gains) for factor, one in bank.items()}
+    return Corrector(nets, halo=halo, **options)

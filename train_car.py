@@ -17,59 +17,37 @@ import argparse
 import contextlib
 import math
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import car_shell
-import keras
-import numpy as np
-import tensorflow as tf
-from car_shell import Progress, UserError, naming
+from car import cli, files, split, stop
+from car.errors import UserError
 
-from car_ds_loader import (
-    ALL_WAYS,
-    MIRRORED,
-    NO_WAYS,
-    RecordSet,
-    check_records,
-    training_batches,
-    validation_batches,
-)
-from car_jpeg import SIDE, steps_of_quality
-from car_lock import locked
-from car_plot import draw_losses
-from car_run import PICTURE_FILE, Row, Run, claim_folder
-from car_split import Split, check_disjoint, read_split, write_split
-from car_types import Floats
-from car_workers import in_company, make_strategy, read_cluster
-from model_car import (
-    LARGEST,
-    RADIUS,
-    CarNet,
-    Layers,
-    dead_part,
-    direct_layers,
-    layers_for,
-    squared_error,
-    untouched_error,
-)
+if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, once the arguments are good
+    import keras
+    import tensorflow as tf
+
+    from car import records, training_run, training_step
+    from car.arrays import Floats
 
 LOCK_FILE = ".car.lock"
-SHOWN_PATCHES = 6  # in TensorBoard
-PART_PIXELS = 2**15  # of a batch that go through the net together
-EVAL_PIXELS = 2**16  # in one validation batch, at the most
+VALIDATION_PIXELS = 2**16  # in one batch of a validation, at the most
 MUON_SINCE = (3, 13)  # Keras; the Muon of older ones takes steps of another size
-WARM_STEPS = 300  # of a cosine: at full rate from the first step, Muon switches maps off for good
-STATE_SECONDS = 60  # between two savings of the state: what a kill can cost
+WARM_STEPS = 300  # of a cosine: at full rate from the first step, Muon switches maps off that never come back
+SECONDS_BETWEEN_STATES = 60  # what a kill can cost
+# The options that a run must keep to give the losses that it began with; --steps may grow.
+KEPT_OPTIONS = (
+    *("residual", "loss_border", "by_header", "augment", "mirror", "batch_size", "learning_rate"),
+    *("schedule", "optimizer", "seed", "init", "val_every", "val_patches"),
+)
 
-Batch = tuple[tf.Tensor, tf.Tensor]  # jpg and bmp, float32 [N, side, side, 1]
-Losses = tuple[tf.Tensor, tf.Tensor]  # of the net, and of the JPG itself
-Told = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # by a step: the two losses, and whether weights are sane
 
-
-def arguments() -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = car_shell.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("log", help="folder for weights, state and losses, joined to WORKDIR")
     parser.add_argument("train", help="folder of training records, joined to WORKDIR")
@@ -82,19 +60,19 @@ def arguments() -> argparse.Namespace:
         type=int,
         default=0,
         metavar="B",
-        help=f"pixels at each side of a patch left out of the loss (0); at {RADIUS} all that count are real",
+        help="pixels at each side of a patch left out of the loss (0); at 9 all that count are real",
     )
     parser.add_argument(
         "--by-header",
         action="store_true",
         help="the loss is that of what correction keeps by the file's header; for records of one --quality, "
-        f"with --stride, --patch-size and --loss-border multiples of {SIDE}",
+        "with --stride, --patch-size and --loss-border multiples of 8",
     )
     parser.add_argument("--augment", action="store_true", help="flip and turn the training patches")
     parser.add_argument("--mirror", action="store_true", help="flip them left to right only")
-    parser.add_argument("--steps", type=car_shell.positive, default=800, help="(800)")
+    parser.add_argument("--steps", type=cli.positive, default=800, help="(800)")
     parser.add_argument(
-        "--batch-size", type=car_shell.positive, default=1000, metavar="N", help="patches in a step (1000)"
+        "--batch-size", type=cli.positive, default=1000, metavar="N", help="patches in a step (1000)"
     )
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="(0.001)")
     parser.add_argument(
@@ -106,22 +84,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
-        "--seed", type=car_shell.seed, default=0, help="of the first weights and the order of patches (0)"
+        "--seed", type=cli.seed, default=0, help="of the first weights and the order of patches (0)"
     )
     parser.add_argument(
         "--init", metavar="LOG", help="start from the best weights of this log folder, with a fresh optimizer"
     )
     parser.add_argument(
-        "--val-every", type=car_shell.positive, default=50, metavar="N", help="steps between validations (50)"
+        "--val-every", type=cli.positive, default=50, metavar="N", help="steps between validations (50)"
     )
     parser.add_argument(
         "--val-patches",
-        type=car_shell.positive,
+        type=cli.positive,
         default=2000,
         metavar="N",
         help="a fixed choice of this many validation patches (2000)",
     )
-    args = car_shell.parse(parser, None, inputs=["train", "val"], outputs=["log"])
+    args = cli.parse(parser, argv, inputs=["train", "val"], outputs=["log"])
     if any(args.log.resolve() == records.resolve() for records in (args.train, args.val)):
         parser.error("log must be another folder than the records")
     if args.augment and args.mirror:
@@ -130,10 +108,10 @@ def arguments() -> argparse.Namespace:
         parser.error("--by-header: turned patches would need a turned quantisation table; give --mirror")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
-    if args.optimizer == "muon" and tuple(map(int, keras.__version__.split(".")[:2])) < MUON_SINCE:
+    if args.optimizer == "muon" and tuple(map(int, version("keras").split(".")[:2])) < MUON_SINCE:
         parser.error(
             f"argument --optimizer: muon needs Keras 3.13 or later, which needs Python 3.11 or later; "
-            f"this is Keras {keras.__version__}"
+            f"this is Keras {version('keras')}"
         )
     if args.init:
         args.init = args.workdir / args.init
@@ -142,11 +120,186 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def make_optimizer(args: argparse.Namespace) -> keras.optimizers.Optimizer:
+class Work(NamedTuple):
+    """What the loop calls."""
+
+    next_batch: Callable[[], "training_step.Batch"]
+    train_step: Callable[["training_step.Batch"], "training_step.StepResult"]
+    validate: Callable[[int], list[float]]  # of a step -> val loss, JPG's MSE, the same of the inner pixels
+    show: Callable[["training_run.Row"], None]  # in TensorBoard
+
+
+def train(args: argparse.Namespace, run: "training_run.Run", work: Work) -> int:
+    """The loop. Returns the exit status: 0, or 128 + the signal that ended it early."""
+    with cli.Progress(args.steps, "steps", done=run.step) as progress:
+        saved_at = progress.seconds
+        # From step 0 on: what a run began with counts among its best weights.
+        for step in range(run.step + 1 if run.begun else 0, args.steps + 1):
+            if step:
+                loss, jpg_mse, sane = (value.numpy() for value in work.train_step(work.next_batch()))
+                check_finite(loss, step, args.log, sane)
+                run.count(step, loss, jpg_mse)
+                progress.step(note=f"loss {loss:.2f}")
+                cli.detail(f"step {step:6}   batch {loss:.3f} (JPG {jpg_mse:.3f})")
+            at_row = step % args.val_every == 0 or step == args.steps
+            if at_row:
+                row = run.add_row(*work.validate(step))
+                work.show(row)
+                cli.say(described(row))
+            if at_row or stop.asked() or progress.seconds - saved_at > SECONDS_BETWEEN_STATES:
+                run.save()
+                saved_at = progress.seconds
+            if stop.asked() and step < args.steps:
+                cli.say(f"stopped after step {step}; the same command goes on from there")
+                return stop.status()
+    return 0
+
+
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check everything, then train. Returns the exit status."""
+    args = arguments(argv)
+    cli.load_tensorflow()
+    from car import pictures, training_run, workers
+
+    cluster = workers.read_cluster(os.environ.get("TF_CONFIG", ""))
+    chief = cluster is None or cluster.chief
+    strategy = workers.make_strategy(cluster)  # before anything is computed, as TensorFlow asks
+    check_batch_size(args, strategy.num_replicas_in_sync)
+    train_set, val_set = read_through(args.train), read_through(args.val)
+    check_sizes(args, train_set, val_set)
+    train_split, val_split = split.read(args.train), split.read(args.val)
+    if train_split and val_split:
+        split.check_disjoint(train_split, val_split)
+    else:
+        cli.say("no split.json beside the records: whether both sets share images cannot be checked")
+    table = common_table(train_split, val_split, args) if args.by_header else None
+
+    args.log.mkdir(parents=True, exist_ok=True)
+    with files.locked(args.log, args.log / LOCK_FILE) if chief else contextlib.nullcontext():
+        training_run.claim_folder(args.log, settings_of(args, train_set, val_set), write=chief)
+        if chief and train_split:
+            split.write(args.log, train_split)
+        run = begin(args, strategy, chief)
+        if run.step >= args.steps:
+            status = 0
+            cli.say(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
+        else:
+            if run.begun:
+                cli.say(f"going on after step {run.step}")
+            with workers.in_company(cluster), training_run.summaries(run) as send:
+                work = prepare(args, strategy, run, train_set, val_set, table, send)
+                stop.hold("step")
+                status = train(args, run, work)
+        if chief and run.rows:
+            # Again where finished: a kill may have come before it.
+            pictures.draw_losses(args.log / training_run.PICTURE_FILE, run.rows)
+            cli.say(verdict(run, args.log))
+    return status
+
+
+# ---- what is checked first -----------------------------------------------------------------
+
+
+def read_through(folder: Path) -> "records.RecordSet":
+    """Read a folder of records through, with a line for it. Returns the RecordSet."""
+    from car import records
+
+    found = records.check_records(folder)
+    size = f"{found.side}x{found.side}"
+    cli.say(f"{folder}: {found.total} patches of {size}, MSE of the JPG {found.mse:.3f}")
+    return found
+
+
+def check_batch_size(args: argparse.Namespace, replicas: int) -> None:
+    """Raise UserError for a batch that the replicas cannot share evenly."""
+    if args.batch_size % replicas:
+        raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {replicas} replicas")
+
+
+def check_sizes(
+    args: argparse.Namespace, train_set: "records.RecordSet", val_set: "records.RecordSet"
+) -> None:
+    """Raise UserError for a batch larger than the set, or a border that leaves nothing."""
+    if args.batch_size > train_set.total:
+        raise UserError(
+            f"--batch-size {args.batch_size} is more than the {train_set.total} patches of {args.train}; "
+            f"give a smaller one, or write more records"
+        )
+    if 2 * args.loss_border >= min(train_set.side, val_set.side):
+        raise UserError(f"--loss-border {args.loss_border} leaves nothing of the patches")
+
+
+def settings_of(
+    args: argparse.Namespace, train_set: "records.RecordSet", val_set: "records.RecordSet"
+) -> dict[str, Any]:
+    """What a run must keep: options, and what its records are."""
+    settings = {name: getattr(args, name) for name in KEPT_OPTIONS}
+    settings["init"] = str(args.init.resolve()) if args.init else None
+    for name, found in (("train", train_set), ("val", val_set)):
+        settings |= {f"{name}_records": found.total, f"{name}_mse": found.mse}
+    return settings
+
+
+def common_table(
+    train_split: split.Split | None, val_split: split.Split | None, args: argparse.Namespace
+) -> "Floats":
+    """The quantisation table [8, 8] of all records, whose blocks the loss then sees. Raises UserError."""
+    from car import jpeg, weights
+
+    splits = [content or {} for content in (train_split, val_split)]
+    quality = splits[0].get("quality") or []
+    if len(quality) != 1 or splits[1].get("quality") != quality:
+        raise UserError(
+            f"--by-header needs train and val records made with one and the same --quality, so that one "
+            f"quantisation table holds for all; by their split.json {args.train} has "
+            f"{quality or 'none'}, {args.val} {splits[1].get('quality') or 'none'}"
+        )
+    lengths = [args.loss_border, *(content[name] for content in splits for name in ("patch_size", "stride"))]
+    if args.loss_border < weights.RADIUS or any(length % jpeg.BLOCK for length in lengths):
+        raise UserError(
+            f"--by-header sees whole blocks: --loss-border ({args.loss_border}; {2 * jpeg.BLOCK} at least), "
+            f"and --patch-size and --stride of the loaders must be multiples of {jpeg.BLOCK}"
+        )
+    return jpeg.table_of_quality(quality[0])
+
+
+def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
+    """Raise UserError where a loss is NaN or infinite, or a weight is: further steps could not mend it."""
+    if not (math.isfinite(loss) and sane):
+        what = "a weight is huge or no number" if math.isfinite(loss) else f"the loss is {loss}"
+        raise UserError(
+            f"{what} at step {step}; stopped. What {log} holds of the steps before is kept; "
+            f"train into a new log folder with a lower --learning-rate"
+        )
+
+
+def check_alive(dead_parts: Iterable[str], step: int, log: Path) -> None:
+    """Raise UserError where a part of the net is 0 for all patches: no step could mend it.
+
+    dead_parts: for each batch what is 0 there, empty for a net alive (model_car.dead_part).
+    """
+    dead = ""
+    for dead in dead_parts:
+        if not dead:
+            return
+    raise UserError(
+        f"the net is dead at step {step}: {dead}, so that nothing more can be learned; stopped. What {log} "
+        f"holds of the steps before is kept; train into a new log folder with another --seed or a lower "
+        f"--learning-rate"
+    )
+
+
+# ---- what the loop calls -------------------------------------------------------------------
+
+
+def make_optimizer(args: argparse.Namespace) -> "keras.optimizers.Optimizer":
     """Adam, or Muon on the kernel matrices with Adam on the biases and the last layer.
 
     Muon (Jordan 2024; Liu et al., arXiv 2502.16982) makes each update of a matrix orthogonal.
     """
+    import keras
+
     rate = args.learning_rate
     if args.schedule == "cosine":
         warm = min(args.steps // 10, WARM_STEPS)
@@ -162,332 +315,105 @@ def make_optimizer(args: argparse.Namespace) -> keras.optimizers.Optimizer:
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-def parts_of(patches: int, side: int, layers: Layers) -> tuple[int, int]:
-    """Into how many parts of how many patches a batch is cut: the fewest of which each stays in a cache.
+def begin(args: argparse.Namespace, strategy: "tf.distribute.Strategy", chief: bool) -> "training_run.Run":
+    """The run, new, from --init, or from where it was."""
+    import model_car
+    from car import training_run
 
-    The last part may not be full. The direct form gains nothing by it, and takes the batch as a whole.
-    """
-    if layers is direct_layers:
-        return 1, patches
-    parts = math.ceil(patches / max(1, PART_PIXELS // side**2))
-    return parts, math.ceil(patches / parts)
+    def make_net() -> training_run.Net:
+        return model_car.CarNet(args.residual, args.seed)
 
-
-def make_loss_and_gradients(
-    net: CarNet, layers: Layers, batch_size: int, border: int, steps: Floats | None = None
-) -> Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]:
-    """The function (jpg, bmp) -> [loss, the JPG's MSE, *gradients], sums over patches / batch_size.
-
-    The direct form is compiled by XLA as a whole; the fast one compiles its sums by itself (car_conv.py)
-    and leaves the convolutions to oneDNN, which makes twice the speed of a whole by XLA.
-    """
-
-    @tf.function(jit_compile=layers is direct_layers)
-    def of_part(jpg: tf.Tensor, bmp: tf.Tensor, counts: tf.Tensor) -> list[tf.Tensor]:
-        """counts: float32 [N], 1 for each patch of the batch, 0 for one that fills up the last part."""
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(counts * squared_error(net, jpg, bmp, border, layers, steps)) / batch_size
-        jpg_mse = tf.reduce_sum(counts * untouched_error(jpg, bmp, border)) / batch_size
-        return [loss, jpg_mse, *tape.gradient(loss, net.trainable_variables)]
-
-    def loss_and_gradients(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
-        parts, size = parts_of(jpg.shape[0], jpg.shape[1], layers)
-        filling = parts * size - jpg.shape[0]
-        batch = [
-            tf.reshape(
-                tf.pad(values, [[0, filling]] + [[0, 0]] * (values.shape.rank - 1)),
-                [parts, size, *values.shape[1:]],
-            )
-            for values in (jpg, bmp, tf.ones(jpg.shape[0]))
-        ]
-
-        def add(part: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            values = of_part(*(values[part] for values in batch))
-            return part + 1, [tf.add(*pair) for pair in zip(totals, values, strict=True)]
-
-        # One part after the other, in the memory of one, and as one piece of the graph however many.
-        totals = of_part(*(values[0] for values in batch))
-        return tf.while_loop(lambda part, _: part < parts, add, [1, totals], parallel_iterations=1)[1]
-
-    return loss_and_gradients
+    run = training_run.Run(args.log, strategy, make_net, lambda: make_optimizer(args), chief)
+    if args.init:
+        run.start_from(args.init)
+    run.restore()
+    return run
 
 
-def make_train_step(
-    strategy: tf.distribute.Strategy,
-    run: Run,
-    layers: Layers,
-    batch_size: int,
-    border: int,
-    steps: Floats | None,
-) -> Callable[[Batch], Told]:
-    """The function of one step: (jpg, bmp) distributed batches -> (loss, JPG's MSE, are the weights sane).
-
-    The losses are means. Weights count as sane up to the size that load_net takes: a loss alone does not
-    tell, as oneDNN's ReLU makes 0 of NaN.
-
-    What XLA compiles is loss and gradients, for each replica. apply_gradients stays outside: the
-    sum over machines that it makes cannot be compiled for CPUs.
-    """
-    loss_and_gradients = make_loss_and_gradients(run.net, layers, batch_size, border, steps)
-
-    def replica_step(jpg: tf.Tensor, bmp: tf.Tensor) -> Losses:
-        loss, jpg_mse, *gradients = loss_and_gradients(jpg, bmp)
-        run.optimizer.apply_gradients(zip(gradients, run.net.trainable_variables, strict=True))
-        return loss, jpg_mse
-
-    @tf.function
-    def train_step(batch: Batch) -> Told:
-        losses = strategy.run(replica_step, args=batch)
-        loss, jpg_mse = (strategy.reduce(tf.distribute.ReduceOp.SUM, part, axis=None) for part in losses)
-        sane = [tf.reduce_all(tf.abs(weight) < LARGEST) for weight in run.net.trainable_variables]
-        return loss, jpg_mse, tf.reduce_all(sane)
-
-    return train_step
-
-
-def inner_border(border: int, side: int, steps: Floats | None) -> int:
+def inner_border(border: int, side: int, by_header: bool) -> int:
     """The pixels at each side of a patch that do not count where the best weights are chosen.
 
     RADIUS: pixels whose receptive field reaches over the edge see zeros there, which correction never
     does. Where the loss is by header, its own border, on whole blocks; and of patches too small to hold
     a real pixel all count that do in training.
     """
-    return border if steps is not None or side <= 2 * RADIUS else RADIUS
+    from car import weights
+
+    return border if by_header or side <= 2 * weights.RADIUS else weights.RADIUS
 
 
-def make_validate(
-    net: CarNet,
-    layers: Layers,
-    batches: tf.data.Dataset,
-    borders: tuple[int, int],
-    steps: Floats | None = None,
-) -> Callable[[], list[float]]:
-    """The function of one validation, means over the fixed choice of records.
+def prepare(
+    args: argparse.Namespace,
+    strategy: "tf.distribute.Strategy",
+    run: "training_run.Run",
+    train_set: "records.RecordSet",
+    val_set: "records.RecordSet",
+    table: "Floats | None",
+    send: Callable[["training_run.Row", "training_step.Batch"], None],
+) -> Work:
+    """Set up the pipelines and compile what the loop calls."""
+    import car_ds_loader
+    import model_car
+    from car import records, training_step, weights
 
-    () -> [loss, JPG's MSE] without the first of the borders, and the same without the second.
-    """
+    net = run.net
+    assert isinstance(net, model_car.CarNet)
+    layers = model_car.layers_for(args.conv)
+    whole = layers is model_car.direct_layers
 
-    @tf.function(jit_compile=layers is direct_layers)
-    def sums(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
-        jpg, bmp = tf.cast(jpg, tf.float32), tf.cast(bmp, tf.float32)
-        found = {
-            border: [
-                tf.reduce_sum(squared_error(net, jpg, bmp, border, layers, steps)),
-                tf.reduce_sum(untouched_error(jpg, bmp, border)),
-            ]
-            for border in set(borders)
-        }
-        return found[borders[0]] + found[borders[1]]
+    def errors(jpg: "tf.Tensor", bmp: "tf.Tensor", border: int) -> "tuple[tf.Tensor, tf.Tensor]":
+        error = model_car.squared_error(net, jpg, bmp, border, layers, table)
+        return error, model_car.untouched_error(jpg, bmp, border)
 
-    def validate() -> list[float]:
-        totals, count = np.zeros(4), 0
-        for jpg, bmp in batches:
-            totals += [float(value) for value in sums(jpg, bmp)]
-            count += len(jpg)
-        return (totals / count).tolist()
+    turns = car_ds_loader.AS_IT_IS
+    if args.augment or args.mirror:
+        turns = car_ds_loader.ALL_TURNS if args.augment else car_ds_loader.MIRRORED
+    batches = car_ds_loader.training_batches(train_set, args.batch_size, args.seed, run.step, turns)
+    shared = iter(car_ds_loader.distributed(strategy, batches))
 
-    return validate
+    def next_batch() -> "training_step.Batch":
+        with records.naming(args.train):
+            batch: training_step.Batch = next(shared)
+        return batch
 
-
-def write_summaries(row: Row, net: CarNet, shown: Batch) -> None:
-    """Send a CSV row, the weights and a few corrected patches to TensorBoard."""
-    values = row._asdict()
-    step = values.pop("step")
-    tf.summary.scalar("learning_rate", values.pop("learning_rate"), step)
-    for name, value in values.items():
-        if not math.isnan(value):
-            tf.summary.scalar(f"losses/{name}", value, step)
-    for weight in net.weights:
-        tf.summary.histogram(f"weights/{weight.name}", weight.value, step)
-    jpg, bmp = (tf.cast(patches[:SHOWN_PATCHES], tf.float32) for patches in shown)
-    row_of_three = tf.concat([jpg, net(jpg), bmp], axis=2)
-    picture = tf.cast(tf.clip_by_value(tf.round(row_of_three), 0, 255), tf.uint8)
-    tf.summary.image("JPG, corrected, BMP", picture, step, max_outputs=SHOWN_PATCHES)
-
-
-def checked(folder: Path) -> RecordSet:
-    """Read a folder of records through, with a line for each file. Returns the RecordSet."""
-    records = check_records(folder)
-    size = f"{records.side}x{records.side}"
-    print(f"{folder}: {records.total} patches of {size}, MSE of the JPG {records.mse:.3f}")
-    return records
-
-
-def common_steps(train_split: Split | None, val_split: Split | None, args: argparse.Namespace) -> Floats:
-    """The quantisation table [8, 8] of all records, whose blocks the loss then sees. Raises UserError."""
-    splits = [split or {} for split in (train_split, val_split)]
-    quality = splits[0].get("quality") or []
-    if len(quality) != 1 or splits[1].get("quality") != quality:
-        raise UserError(
-            f"--by-header needs train and val records made with one and the same --quality, so that one "
-            f"quantisation table holds for all; by their split.json {args.train} has "
-            f"{quality or 'none'}, {args.val} {splits[1].get('quality') or 'none'}"
-        )
-    lengths = [args.loss_border, *(split[name] for split in splits for name in ("patch_size", "stride"))]
-    if args.loss_border < RADIUS or any(length % SIDE for length in lengths):
-        raise UserError(
-            f"--by-header sees whole blocks: --loss-border ({args.loss_border}; {2 * SIDE} at least), and "
-            f"--patch-size and --stride of the loaders must be multiples of {SIDE}"
-        )
-    return steps_of_quality(quality[0])
-
-
-def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
-    """Raise UserError where a loss is NaN or infinite, or a weight is: further steps could not mend it."""
-    if not (np.isfinite(loss) and sane):
-        what = "a weight is huge or no number" if np.isfinite(loss) else f"the loss is {loss}"
-        raise UserError(
-            f"{what} at step {step}; stopped. What {log} holds of the steps before is kept; "
-            f"train into a new log folder with a lower --learning-rate"
-        )
-
-
-def check_alive(net: CarNet, batches: tf.data.Dataset, step: int, log: Path) -> None:
-    """Raise UserError where a part of the net is 0 for all these patches: no step could mend it."""
-    dead = ""
-    for jpg, _ in batches:
-        dead = dead_part(net, tf.cast(jpg, tf.float32))
-        if not dead:
-            return
-    raise UserError(
-        f"the net is dead at step {step}: {dead}, so that nothing more can be learned; stopped. What {log} "
-        f"holds of the steps before is kept; train into a new log folder with another --seed or a lower "
-        f"--learning-rate"
+    variables = net.trainable_variables
+    loss_and_gradients = training_step.make_loss_and_gradients(
+        variables, errors, args.batch_size, args.loss_border, whole
+    )
+    train_step = training_step.make_train_step(
+        strategy, variables, run.optimizer, loss_and_gradients, weights.LARGEST_WEIGHT
     )
 
+    patches_at_a_time = max(1, VALIDATION_PIXELS // val_set.side**2)
+    val_batches = car_ds_loader.validation_batches(val_set, args.val_patches, patches_at_a_time)
+    borders = args.loss_border, inner_border(args.loss_border, val_set.side, args.by_header)
+    mean_losses = training_step.make_validate(errors, val_batches, borders, whole)
 
-def described(row: Row, inner: bool) -> str:
-    """A row as a line for people; inner: whether the pixels by which weights are chosen are others."""
+    def validate(step: int) -> list[float]:
+        losses = mean_losses()
+        check_finite(losses[0], step, args.log)
+        check_alive((model_car.dead_part(net, jpg) for jpg, _ in val_batches), step, args.log)
+        return losses
+
+    shown = next(iter(val_batches))
+    return Work(next_batch, train_step, validate, lambda row: send(row, shown))
+
+
+# ---- what is said --------------------------------------------------------------------------
+
+
+def described(row: "training_run.Row") -> str:
+    """A row as a line for people; with the inner losses where these are of other pixels."""
     parts = [f"step {row.step:6}"]
     if row.step:
         parts.append(f"train {row.train_loss:.3f} (JPG {row.train_jpg_mse:.3f})")
     parts.append(f"val {row.val_loss:.3f} (JPG {row.val_jpg_mse:.3f})")
-    if inner:
+    if (row.inner_loss, row.inner_jpg_mse) != (row.val_loss, row.val_jpg_mse):
         parts.append(f"inner {row.inner_loss:.3f} (JPG {row.inner_jpg_mse:.3f})")
     return "   ".join([*parts, f"rate {row.learning_rate:.2e}"])
 
 
-def train(
-    args: argparse.Namespace,
-    strategy: tf.distribute.Strategy,
-    run: Run,
-    train_set: RecordSet,
-    val_set: RecordSet,
-    steps: Floats | None,
-) -> int:
-    """The loop. Returns the exit status: 0, or 128 + the signal that ended it early."""
-    ways = ALL_WAYS if args.augment else MIRRORED if args.mirror else NO_WAYS
-    batches = training_batches(train_set, args.batch_size, args.seed, run.step, ways)
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = iter(strategy.experimental_distribute_dataset(batches.with_options(options)))
-    held_back = validation_batches(val_set, args.val_patches, max(1, EVAL_PIXELS // val_set.side**2))
-    layers = layers_for(args.conv)
-    train_step = make_train_step(strategy, run, layers, args.batch_size, args.loss_border, steps)
-    borders = args.loss_border, inner_border(args.loss_border, val_set.side, steps)
-    validate = make_validate(run.net, layers, held_back, borders, steps)
-    tensorboard = args.log / "tensorboard"
-    with naming(tensorboard):
-        writer = (
-            tf.summary.create_file_writer(str(tensorboard)) if run.chief else tf.summary.create_noop_writer()
-        )
-    shown = next(iter(held_back))
-    stop = car_shell.stop
-    stop.hold()
-
-    with Progress(args.steps, "steps", done=run.step) as progress, writer.as_default():
-        saved_at = progress.seconds
-        # From step 0 on: what a run began with counts among its best weights.
-        for step in range(run.step + 1 if run.begun else 0, args.steps + 1):
-            if step:
-                with naming(args.train):
-                    batch = next(batches)
-                loss, jpg_mse, sane = (value.numpy() for value in train_step(batch))
-                check_finite(loss, step, args.log, sane)
-                run.count(step, loss, jpg_mse)
-                progress.step(note=f"loss {loss:.2f}")
-            at_row = step % args.val_every == 0 or step == args.steps
-            if at_row:
-                losses = validate()
-                check_finite(losses[0], step, args.log)
-                check_alive(run.net, held_back, step, args.log)
-                row = run.add_row(*losses)
-                if run.chief:
-                    with naming(tensorboard):
-                        write_summaries(row, run.net, shown)
-                        writer.flush()
-                progress.say(described(row, inner=borders[0] != borders[1]))
-            if at_row or stop.number or progress.seconds - saved_at > STATE_SECONDS:
-                run.save()
-                saved_at = progress.seconds
-            if stop.number and step < args.steps:
-                progress.say(f"stopped after step {step}; the same command goes on from there")
-                return stop.status
-    return 0
-
-
-def main() -> int:
-    """Check everything, then train. Returns the exit status."""
-    args = arguments()
-    cluster = read_cluster(os.environ["TF_CONFIG"]) if os.environ.get("TF_CONFIG") else None
-    chief = cluster is None or cluster.chief
-    strategy = make_strategy(cluster)  # before anything is computed, as TensorFlow asks
-    if args.batch_size % strategy.num_replicas_in_sync:
-        raise UserError(
-            f"--batch-size {args.batch_size} cannot be shared evenly by "
-            f"{strategy.num_replicas_in_sync} replicas"
-        )
-    train_set, val_set = checked(args.train), checked(args.val)
-    if args.batch_size > train_set.total:
-        raise UserError(
-            f"--batch-size {args.batch_size} is more than the {train_set.total} patches of {args.train}; "
-            f"give a smaller one, or write more records"
-        )
-    if 2 * args.loss_border >= min(train_set.side, val_set.side):
-        raise UserError(f"--loss-border {args.loss_border} leaves nothing of the patches")
-    train_split, val_split = read_split(args.train), read_split(args.val)
-    if train_split and val_split:
-        check_disjoint(train_split, val_split)
-    else:
-        print("no split.json beside the records: whether both sets share images cannot be checked")
-    steps = common_steps(train_split, val_split, args) if args.by_header else None
-
-    args.log.mkdir(parents=True, exist_ok=True)
-    with locked(args.log, args.log / LOCK_FILE) if chief else contextlib.nullcontext():
-        claim_folder(args.log, args, train_set, val_set, write=chief)
-        if chief and train_split:
-            write_split(args.log, train_split)
-        run = Run(args.log, strategy, lambda: make_optimizer(args), args.residual, args.seed, chief)
-        if args.init:
-            run.start_from(args.init)
-        run.restore()
-        with in_company(cluster):
-            return go_on(args, strategy, run, train_set, val_set, steps)
-
-
-def go_on(
-    args: argparse.Namespace,
-    strategy: tf.distribute.Strategy,
-    run: Run,
-    train_set: RecordSet,
-    val_set: RecordSet,
-    steps: Floats | None,
-) -> int:
-    """Train from where the run is, and draw the losses. Returns the exit status."""
-    status = 0
-    if run.step >= args.steps:
-        print(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
-    else:
-        if run.begun:
-            print(f"going on after step {run.step}")
-        status = train(args, strategy, run, train_set, val_set, steps)
-    if run.chief and run.rows:
-        draw_losses(args.log / PICTURE_FILE, run.rows)  # again where finished: a kill may have come before it
-        print(verdict(run, args.log))
-    return status
-
-
-def verdict(run: Run, log: Path) -> str:
+def verdict(run: "training_run.Run", log: Path) -> str:
     """What came of a training, in a line: the best weights' loss beside the JPG's own."""
     jpg_mse = run.rows[-1].inner_jpg_mse
     line = f"best validation loss {run.best:.3f}, the JPG's {jpg_mse:.3f}; all in {log}"
@@ -501,4 +427,4 @@ def verdict(run: Run, log: Path) -> str:
 
 
 if __name__ == "__main__":
-    car_shell.run(main)
+    sys.exit(main())

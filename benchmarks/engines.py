@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
-
 from car_types import Floats, Pixels
+
 from model_car import LAYERS, RADIUS, CarNet
 from run_car_images import TILE_SIDE, correct_plane, make_forward
 

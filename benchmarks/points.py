@@ -20,9 +20,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from car_shell import Progress, run
-
 from car_conv import PAIRS, TAPS, toom_cook
+from car_shell import Progress, run
 from car_types import Doubles
 
 MAPS_IN, MAPS_OUT, BLOCKS = 64, 8, 256

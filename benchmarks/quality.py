@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np
-from car_shell import Progress, UserError, run, whole_file
-
 from car_images import Source, decode_jpeg, find_clean, jpeg_bytes, luma_of, read_pixels
 from car_metrics import mse, psnr, ssim
+from car_shell import Progress, UserError, run, whole_file
 from car_types import Pixels
+
 from model_car import RADIUS, load_nets
 from run_car_images import (
     TILE_SIDE,

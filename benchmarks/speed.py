@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 import car_shell
 import numpy as np
 import tensorflow as tf
+from car_images import decode_jpeg, find_clean, jpeg_bytes, read_jpeg, read_luma
+from car_types import Floats, Pixels
 from engines import THREADS, engines_for, torch_step
 from PIL import Image
 
 import car_ds_loader
-from car_images import decode_jpeg, find_clean, jpeg_bytes, read_jpeg, read_luma
-from car_types import Floats, Pixels
 from model_car import RADIUS, Bank, CarNet, Layers, direct_layers, fast_layers, load_nets
 from run_car_images import TILE_SIDE, correct_plane, correct_planes, make_choice, make_forward
 from train_car import make_loss_and_gradients

@@ -17,12 +17,12 @@ sys.path.insert(0, str(ROOT))
 
 import car_shell
 import numpy as np
-from car_shell import Progress, UserError
-from PIL import Image
-
 from car_images import compress, find_clean, read_luma
 from car_jpeg import COSINES, SIDE, blocks_of, reach_of, steps_of_quality
+from car_shell import Progress, UserError
 from car_types import Doubles, Floats, Pixels
+from PIL import Image
+
 from model_car import RADIUS, WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights
 from run_car_images import TILE_SIDE, correct_plane, make_forward
 

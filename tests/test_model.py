@@ -6,15 +6,15 @@ import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
-from PIL import Image
-from reference import direct_convolution, kept_to_steps
-
 from car_conv import toom_cook
 from car_images import compress
 from car_jpeg import blocks_of, steps_of_quality
 from car_plot import draw_losses
 from car_split import split_names
+from conftest import ROOT
+from PIL import Image
+from reference import direct_convolution, kept_to_steps
+
 from model_car import (
     RADIUS,
     CarNet,

@@ -10,22 +10,22 @@ import sys
 import time
 import tracemalloc
 
+import car_run
 import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import pytest
 import tensorflow as tf
+from car_plot import draw_losses
 from car_shell import UserError
+from car_split import split_names
+from car_workers import read_cluster
 from conftest import ROOT, TRAINING, run
 from PIL import Image
 from reference import write_patches
 from test_train import free_port, losses, weights
 
-import car_run
 import train_car
 from car_ds_loader import ALL_WAYS, check_records, frames_of, training_batches
-from car_plot import draw_losses
-from car_split import split_names
-from car_workers import read_cluster
 from model_car import CarNet, direct_layers, fast_layers, save_weights
 
 RECORDS = ("tfrecords/train", "tfrecords/val")

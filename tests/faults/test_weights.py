@@ -232,7 +232,6 @@ def test_all_states_damaged(trained: Trained, log: Path) -> None:
 def restored(log: Path) -> "Run":
     import keras
     import tensorflow as tf
-
     from car_run import Run
 
     run = Run(log, tf.distribute.get_strategy(), lambda: keras.optimizers.Adam(1e-4), True, 0, True)
@@ -274,9 +273,8 @@ def test_other_damaged_files_of_a_log(trained: Trained, log: Path, name: str, da
 
 
 def test_mutated_losses_are_refused_or_rows(log: Path, long: bool) -> None:
-    from car_shell import UserError
-
     from car_run import read_losses
+    from car_shell import UserError
 
     good = (log / "losses.csv").read_bytes()
     for mutant in examples(harmed(good), 500 if long else 100):

@@ -1,8 +1,10 @@
 """What a JPEG's header tells about the pixels that it once had: how coarse it is, and what it allows.
 
 A JPEG codes each 8x8 block by its discrete cosine transform, every coefficient rounded to a
-multiple of a step (ITU T.81, Annex A.3). The table of steps, the quantisation table, is in the
-header; what was there before lies within half a step of what the file decodes to.
+multiple of a step (ITU T.81, Annex A.3). The quantisation table, the steps of the 64 coefficients, is in
+the header; what was there before lies within half a step of what the file decodes to.
+
+A table is float32 [8, 8]; a row holds the steps of one vertical frequency.
 """
 
 from collections.abc import Callable
@@ -12,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL.JpegImagePlugin import JpegImageFile
 
-from car_types import Floats, Pixels
+from car.arrays import Floats, Pixels
 
-SIDE = 8  # of a block, in pixels
-BAND = 256  # rows taken at a time, so that memory does not grow with the picture
-# How far a coefficient may be moved, in steps. What was lost is rarely half a step: most coefficients
-# are small, and end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
-REACH = 0.35
-# The same of a block that touches 0 or 255: the decoder may have clipped it, and so moved its coefficients.
-REACH_CLIPPED = 0.5
+BLOCK = 8  # pixels at each side
+ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
+# How far a coefficient may be moved. What was lost is rarely half a step: most coefficients are small, and
+# end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
+REACH_IN_STEPS = 0.35
+# In a block that touches 0 or 255 the decoder may have clipped pixels, and so moved the coefficients.
+REACH_IN_STEPS_WHERE_CLIPPED = 0.5
 # The tables of luma and chroma at quality 50, Annex K of T.81, which nearly every encoder multiplies by
 # a factor.
-LUMA_STEPS = np.array(
+LUMA_TABLE = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -35,10 +37,10 @@ LUMA_STEPS = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
-ROUNDING = 3.0  # of a coefficient, where two planes are rounded to grey levels
+ROUNDING_OF_COEFFICIENT = 3.0  # at the most, where two planes are rounded to grey levels
 LARGEST_STEP = 255  # in the one byte that it has
-CHROMA_STEPS = np.full((SIDE, SIDE), 99)
-CHROMA_STEPS[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+CHROMA_TABLE = np.full((BLOCK, BLOCK), 99)
+CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
 def coded_as_ycbcr(image: JpegImageFile) -> bool:
@@ -53,23 +55,22 @@ def coded_as_ycbcr(image: JpegImageFile) -> bool:
     return all(component[1] <= luma[1] and component[2] <= luma[2] for component in chroma)
 
 
-def steps_of(image: JpegImageFile, component: int) -> Floats | None:
-    """The quantisation table of an opened JPEG's component (0 luma, 1 Cb, 2 Cr), float32 [8, 8].
+def table_of(image: JpegImageFile, component: int) -> Floats | None:
+    """The table of an opened JPEG's component (0 luma, 1 Cb, 2 Cr).
 
-    A row holds the steps of one vertical frequency. None where the file states no such table, or
-    one with a step of 0, which only a damaged file has.
+    None where the file states no such table, or one with a step of 0, which only a damaged file has.
     """
     table = image.quantization.get(image.layer[component][3])
-    return np.array(table, np.float32).reshape(SIDE, SIDE) if table and all(table) else None
+    return np.array(table, np.float32).reshape(BLOCK, BLOCK) if table and all(table) else None
 
 
-def coarseness(steps: Floats, component: int) -> float:
+def coarseness(table: Floats, component: int) -> float:
     """By what factor a component's table [8, 8] is the standard one (component 0 luma, 1 Cb, 2 Cr).
 
     5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95.
     """
-    factors = steps / (CHROMA_STEPS if component else LUMA_STEPS)
-    told = steps < LARGEST_STEP  # where a byte ends, the factor may have been larger
+    factors = table / (CHROMA_TABLE if component else LUMA_TABLE)
+    told = table < LARGEST_STEP  # where a byte ends, the factor may have been larger
     return float(np.median(factors[told]) if told.any() else factors.max())
 
 
@@ -78,16 +79,16 @@ def coarseness_of_quality(quality: int) -> float:
     return 50 / quality if quality < 50 else max(2 - quality / 50, 1 / 100)
 
 
-def steps_of_quality(quality: int) -> Floats:
+def table_of_quality(quality: int) -> Floats:
     """The luma table that libjpeg writes at a quality of 1..100, float32 [8, 8]."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality  # jpeg_quality_scaling
-    return np.clip((LUMA_STEPS * percent + 50) // 100, 1, LARGEST_STEP).astype(np.float32)
+    return np.clip((LUMA_TABLE * percent + 50) // 100, 1, LARGEST_STEP).astype(np.float32)
 
 
 def _cosines() -> Floats:
     """The transform of a block's 64 pixels, row by row, as one orthonormal matrix (T.81, A.3.3)."""
-    frequency, pixel = np.mgrid[:SIDE, :SIDE]
-    one_axis = np.cos((2 * pixel + 1) * frequency * np.pi / (2 * SIDE)) / 2
+    frequency, pixel = np.mgrid[:BLOCK, :BLOCK]
+    one_axis = np.cos((2 * pixel + 1) * frequency * np.pi / (2 * BLOCK)) / 2
     one_axis[0] /= np.sqrt(2)
     return np.kron(one_axis, one_axis).astype(np.float32)
 
@@ -103,61 +104,69 @@ def reach_of(lowest: Any, highest: Any, where: Callable[..., Any] = np.where) ->
     Correction, the loss by header and the fitting of gains all ask here. where: np.where or tf.where.
     """
     clipped, blank = (lowest <= 0) | (highest >= 255), (highest <= 0) | (lowest >= 255)
-    return where(blank, np.float32(0), where(clipped, np.float32(REACH_CLIPPED), np.float32(REACH)))
+    return where(
+        blank,
+        np.float32(0),
+        where(clipped, np.float32(REACH_IN_STEPS_WHERE_CLIPPED), np.float32(REACH_IN_STEPS)),
+    )
 
 
-def keep_to_steps(change: Floats, samples: Pixels, steps: Floats, gains: Floats) -> None:
-    """Limit a change to what the file allows: each coefficient to reach_of times its step [8, 8], in place.
+def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) -> None:
+    """Limit a change to what the file allows, in place: each coefficient to reach_of times its step.
 
     change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
-    gains: float32 [8, 8], by which the net's coefficients are multiplied first (model_car.py).
+    gains: float32 [8, 8], by which the net's coefficients are multiplied first (weights.Weights).
     Partial blocks at the right and lower edge are made whole by mirroring: what the file codes of the rest
     is not known.
     """
-    gains, steps = gains.reshape(-1), steps.reshape(-1)
-    for top in range(0, samples.shape[0], BAND):
-        band = change[top : top + BAND]
-        blocks, decoded = (blocks_of(made_whole(plane[top : top + BAND])) for plane in (change, samples))
+    gains, steps = gains.reshape(-1), table.reshape(-1)
+    for top in range(0, samples.shape[0], ROWS_AT_A_TIME):
+        band = change[top : top + ROWS_AT_A_TIME]
+        blocks, decoded = (
+            blocks_of(made_whole(plane[top : top + ROWS_AT_A_TIME])) for plane in (change, samples)
+        )
         limits = reach_of(decoded.min(axis=1), decoded.max(axis=1))[:, np.newaxis] * steps
         kept = np.clip(blocks @ COSINES.T * gains, -limits, limits) @ COSINES
         band[...] = plane_of(kept, band.shape)
 
 
-def share_contradicted(jpg: Pixels, clean: Pixels, steps: Floats) -> float:
+def share_contradicted(jpg: Pixels, clean: Pixels, table: Floats) -> float:
     """How much of a JPEG cannot come from this clean picture, 0..1 of the blocks that hold something.
 
-    jpg, clean: uint8 [H, W], luma on the coded grid; steps: float32 [8, 8], the table of jpg. Rounding
-    costs a coefficient half a step, encoders that save bytes take a whole one; ROUNDING is what whole grey
-    levels can add to it. A block contradicts where a coefficient differs by more. Blocks that one step
+    jpg, clean: uint8 [H, W], luma on the coded grid; table: that of jpg. Rounding
+    costs a coefficient half a step, encoders that save bytes take a whole one; whole grey levels can add
+    ROUNDING_OF_COEFFICIENT to it. A block contradicts where a coefficient differs by more. Blocks that one step
     could have emptied agree with everything and do not count, nor do those that the decoder may have clipped.
     """
-    steps, counted, contradicted = steps.reshape(-1), 0, 0
-    for top in range(0, jpg.shape[0] // SIDE * SIDE, BAND):
-        rows = slice(top, min(top + BAND, jpg.shape[0] // SIDE * SIDE))
-        columns = slice(jpg.shape[1] // SIDE * SIDE)
+    steps, counted, contradicted = table.reshape(-1), 0, 0
+    for top in range(0, jpg.shape[0] // BLOCK * BLOCK, ROWS_AT_A_TIME):
+        rows = slice(top, min(top + ROWS_AT_A_TIME, jpg.shape[0] // BLOCK * BLOCK))
+        columns = slice(jpg.shape[1] // BLOCK * BLOCK)
         decoded = blocks_of(jpg[rows, columns])
         before, after = (blocks_of(p[rows, columns]).astype(np.float32) @ COSINES.T for p in (clean, jpg))
         largest = np.maximum(np.abs(before), np.abs(after))
         holds = (largest[:, 1:] > 1.5 * steps[1:]).any(axis=1)
         holds &= (decoded.min(axis=1) > 0) & (decoded.max(axis=1) < 255)
         counted += int(holds.sum())
-        contradicted += int((np.abs(before - after) > steps + ROUNDING)[holds].any(axis=1).sum())
+        contradicted += int(
+            (np.abs(before - after) > steps + ROUNDING_OF_COEFFICIENT)[holds].any(axis=1).sum()
+        )
     return contradicted / max(counted, 1)
 
 
 def made_whole(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[H, W] mirrored at its right and lower edge until both sides are multiples of 8."""
-    return np.pad(plane, [(0, -length % SIDE) for length in plane.shape], "symmetric")
+    return np.pad(plane, [(0, -length % BLOCK) for length in plane.shape], "symmetric")
 
 
 def plane_of(blocks: Floats, shape: tuple[int, ...]) -> Floats:
     """What blocks_of(made_whole(plane)) made of a plane of this shape [H, W], put together again."""
-    rows, columns = (-(-length // SIDE) for length in shape)
-    whole = blocks.reshape(rows, columns, SIDE, SIDE).swapaxes(1, 2).reshape(rows * SIDE, columns * SIDE)
+    rows, columns = (-(-length // BLOCK) for length in shape)
+    whole = blocks.reshape(rows, columns, BLOCK, BLOCK).swapaxes(1, 2).reshape(rows * BLOCK, columns * BLOCK)
     return whole[: shape[0], : shape[1]]
 
 
 def blocks_of(plane: Pixels | Floats) -> Pixels | Floats:
     """The 8x8 blocks of [H, W], whose sides are multiples of 8: [N, 64]."""
-    rows, columns = plane.shape[0] // SIDE, plane.shape[1] // SIDE
-    return plane.reshape(rows, SIDE, columns, SIDE).swapaxes(1, 2).reshape(-1, SIDE * SIDE)
+    rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
+    return plane.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(-1, BLOCK * BLOCK)

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import tensorflow as tf
-from car_shell import UserError, reason_of
+
+from car.errors import UserError, reason_of
 
 
 class Cluster(NamedTuple):
@@ -27,12 +27,12 @@ class Cluster(NamedTuple):
 
 
 def read_cluster(text: str) -> Cluster | None:
-    """What a TF_CONFIG says; None for one that names no cluster. Raises UserError, also for an evaluator.
+    """What a TF_CONFIG says; None where it names no cluster. Raises UserError, also for an evaluator.
 
     https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable
     """
     try:
-        config = json.loads(text)
+        config = json.loads(text or "{}")
         jobs, task = config.get("cluster") or {}, config.get("task") or {}
         addresses = {job: list(map(str, listed)) for job, listed in jobs.items() if job != "evaluator"}
         if not addresses:

@@ -24,11 +24,10 @@ those of G inversely.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
 
-from car_types import Doubles, Floats
+from car.arrays import Doubles, Floats
 
 TAPS = 7
 # Outputs computed together, a block: the pairs of points.
@@ -115,7 +114,7 @@ def weighted(maps: tf.Tensor, matrix: Floats) -> tf.Tensor:
 
 
 # The gradients are written out: one that TensorFlow derives of a compiled function has all inputs as
-# constants, and is compiled anew at every step. What is compiled knows no weights: all nets share it.
+# constants, and is compiled again at every step. What is compiled knows no weights: all nets share it.
 
 
 def to_points(maps: tf.Tensor, points: int) -> tf.Tensor:

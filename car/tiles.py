@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from car_types import Floats, Pixels
+from car.arrays import Floats, Pixels
 
 Corners = list[tuple[int, int]]  # (top, left) of cores, in pixels
 
-MIN_SIDE = 16  # of a core, in pixels; see _even
+SMALLEST_CORE = 16  # pixels at each side; see _even
 
 
 def patches(plane: Pixels, side: int, stride: int) -> Pixels:
@@ -49,7 +49,7 @@ def _even(length: int, side: int) -> int:
     """The length, at most `side`, that cuts `length` into the fewest pieces, all but equal.
 
     Rounded up to 10 k + 6, so that layer 2, whose output is 4 pixels wider than the core, comes out
-    in whole blocks of 10 (car_conv.py), and to few of these, as each shape of tile is compiled by
+    in whole blocks of 10 (fast_conv), and to few of these, as each shape of tile is compiled by
     itself, which takes half a second and 20 MB that nothing frees: with side 256, 136, 156, ... 256
     for images that are cut, 76, 136, 196 and 256 for smaller ones.
     """
@@ -60,7 +60,7 @@ def _even(length: int, side: int) -> int:
 
 
 def seamless(height: int, width: int, side: int, halo: int) -> Tiling:
-    """The Tiling with cores of at most side x side, side >= MIN_SIDE; even, to save work."""
+    """The Tiling with cores of at most side x side, side >= SMALLEST_CORE; even, to save work."""
     return Tiling(height, width, _even(height, side), _even(width, side), halo)
 
 

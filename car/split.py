@@ -1,6 +1,6 @@
 """The split into train, val and test: by image, never by patch, from the names alone.
 
-Both loaders compute it afresh from the same names, seed and rule, so that they agree with
+Both loaders compute it from the same names, seed and rule, so that they agree with
 no state shared. It is kept beside the records as split.json, with the options and counts.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from car_shell import UserError, whole_file
+from car.errors import UserError
+from car.files import whole_file
 
 Split = dict[str, Any]  # what split.json holds
 
@@ -60,8 +61,8 @@ def split_names(names: Sequence[str], seed: int, rule: str) -> dict[str, list[st
         if name == "test" and len(groups) == 2:
             continue  # train and val come first
         # The first group always, then further ones as long as they bring the count closer.
-        share, keep = part * len(names), len(sets) == 1
-        while len(waiting) > 1 + keep:
+        share, for_the_next = part * len(names), len(sets) == 1
+        while len(waiting) > 1 + for_the_next:
             size = len(groups[waiting[0]])
             if sets[name] and abs(len(sets[name]) + size - share) >= abs(len(sets[name]) - share):
                 break
@@ -70,13 +71,13 @@ def split_names(names: Sequence[str], seed: int, rule: str) -> dict[str, list[st
     return {name: sorted(sets[name]) for name in SETS}
 
 
-def write_split(folder: Path, content: Split) -> None:
+def write(folder: Path, content: Split) -> None:
     """Write split.json (a dict) into a folder."""
     with whole_file(folder / SPLIT_FILE, "w") as file:
         json.dump(content, file, indent=1)
 
 
-def read_split(folder: Path) -> Split | None:
+def read(folder: Path) -> Split | None:
     """Read a folder's split.json. Returns None where there is none; raises UserError if damaged."""
     path = folder / SPLIT_FILE
     if not path.exists():

@@ -1,33 +1,31 @@
-"""A training run as it lies in its log folder: settings, full state, losses, best weights."""
+"""A training run as it lies in its log folder: settings, full state, losses, best weights, TensorBoard."""
 
-import argparse
+import contextlib
 import csv
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import car_shell  # first: it starts TensorFlow quietly
 import keras
 import numpy as np
 import tensorflow as tf
-from car_shell import UserError, reason_of, whole_file
 
-from car_ds_loader import RecordSet
-from car_split import SPLIT_FILE
-from model_car import WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights, write_arrays
+from car import cli, split, weights
+from car.arrays import Floats
+from car.errors import UserError, reason_of
+from car.files import whole_file
+from car.records import naming
+from car.weights import Parameters
 
-VERSION = 2  # of what a log folder holds of a run
+LAYOUT = 2  # of what a log folder holds of a run
 STATES_KEPT = 2
+SHOWN_PATCHES = 6  # in TensorBoard
 SETTINGS_FILE, CSV_FILE, PICTURE_FILE = "settings.json", "losses.csv", "losses.png"
 STATE_FOLDER = "state"
-# The options that a run must keep to give the losses that it began with; --steps may grow.
-SETTINGS = (
-    *("residual", "loss_border", "by_header", "augment", "mirror", "batch_size", "learning_rate"),
-    *("schedule", "optimizer", "seed", "init", "val_every", "val_patches"),
-)
+TENSORBOARD_FOLDER = "tensorboard"
 
 
 class Row(NamedTuple):
@@ -48,18 +46,27 @@ class Row(NamedTuple):
     learning_rate: float
 
 
-def claim_folder(
-    log: Path, args: argparse.Namespace, train_set: RecordSet, val_set: RecordSet, write: bool
-) -> None:
+class Net(Protocol):
+    """What a run needs of the net that it trains (model_car.CarNet)."""
+
+    residual: bool
+    gains: Floats
+    weights: list[keras.Variable]
+    trainable_variables: list[keras.Variable]
+
+    def __call__(self, luma: tf.Tensor) -> tf.Tensor: ...
+
+    def take(self, parameters: Parameters) -> None: ...
+
+    def constants(self) -> Parameters: ...
+
+
+def claim_folder(log: Path, settings: dict[str, Any], write: bool) -> None:
     """Write the settings of a new run into log, or compare them with those of the run that is there.
 
-    Raises UserError where they differ, and where the folder holds weights but no run, or a
-    file of another origin that a run would overwrite.
+    settings: what a run must keep to give the losses that it began with. Raises UserError where they differ,
+    and where the folder holds weights but no run, or a file of another origin that a run would overwrite.
     """
-    settings = {name: getattr(args, name) for name in SETTINGS}
-    settings["init"] = str(args.init.resolve()) if args.init else None
-    for name, records in (("train", train_set), ("val", val_set)):
-        settings |= {f"{name}_records": records.total, f"{name}_mse": records.mse}
     path = log / SETTINGS_FILE
     if path.exists():
         try:
@@ -69,7 +76,7 @@ def claim_folder(
                 f"{path} is damaged ({reason_of(error)}); train into a new log folder, with --init {log} to "
                 f"start from its best weights"
             ) from error
-        if before.get("version") != VERSION:
+        if before.get("version") != LAYOUT:
             raise UserError(
                 f"{log} holds a run of an older version of this suite, with which this one cannot go on; "
                 f"train into another log folder, with --init {log} to start from its best weights"
@@ -80,20 +87,20 @@ def claim_folder(
                     f"{log} holds a run with {name} = {before.get(name)}, not {value}. Give the same options "
                     f"and records to go on, or another log folder; --init {log} starts from its weights"
                 )
-    elif (log / WEIGHTS_FILE).exists():
+    elif (log / weights.WEIGHTS_FILE).exists():
         raise UserError(
             f"{log} holds finished weights and no state to go on from; train into another folder, "
             f"with --init {log} to start from them"
         )
     elif write:
-        for name in (CSV_FILE, PICTURE_FILE, SPLIT_FILE, STATE_FOLDER):
+        for name in (CSV_FILE, PICTURE_FILE, split.SPLIT_FILE, STATE_FOLDER):
             if (log / name).exists():
                 raise UserError(
                     f"{log / name} would be overwritten, and is of no run known here ({SETTINGS_FILE} is "
                     f"missing); train into another folder"
                 )
         with whole_file(path, "w") as file:
-            json.dump({"version": VERSION, **settings}, file, indent=1)
+            json.dump({"version": LAYOUT, **settings}, file, indent=1)
 
 
 def read_losses(path: Path) -> list[Row]:
@@ -143,16 +150,15 @@ def states_in(folder: Path) -> list[int]:
 class Run:
     """Net, optimizer, the state that survives a kill, and the rows of the CSV.
 
-    make_optimizer is called in the strategy's scope; chief says whether this process writes files.
+    make_net and make_optimizer are called in the strategy's scope; chief: whether this process writes files.
     """
 
     def __init__(
         self,
         log: Path,
         strategy: tf.distribute.Strategy,
+        make_net: Callable[[], Net],
         make_optimizer: Callable[[], keras.optimizers.Optimizer],
-        residual: bool,
-        seed: int,
         chief: bool,
     ) -> None:
         self.log, self.chief = log, chief
@@ -161,7 +167,7 @@ class Run:
         self.rows: list[Row] = []
         self.begun = False  # whether it goes on from a state
         with strategy.scope():
-            self.net = CarNet(residual, seed)
+            self.net = make_net()
             self.optimizer = make_optimizer()
             self.optimizer.build(self.net.trainable_variables)
 
@@ -172,11 +178,11 @@ class Run:
 
     def start_from(self, init: Path) -> None:
         """Take best weights and gains of another log folder. Raises UserError for the other kind of net."""
-        source = load_net(init)
+        source = weights.load(init)
         if source.residual != self.net.residual:
             kind = "residual" if source.residual else "faithful"
             raise UserError(f"{init} holds a {kind} net; --residual must say the same")
-        self.net.take(source.constants())
+        self.net.take(source.parameters)
         self.net.gains = source.gains
 
     def restore(self) -> None:
@@ -190,7 +196,7 @@ class Run:
         while steps and (fault := self._take_state(state_file(folder, steps[-1]))):
             faults.append(f"{state_file(folder, steps.pop())} is damaged ({fault})")
         if steps:
-            self.net.gains = load_net(self.log).gains
+            self.net.gains = weights.load(self.log).gains
         elif len(faults) > 1 or len(rows) > 1:  # more than a kill while the first one is saved can leave
             raise UserError(
                 f"{'; '.join(faults) or f'{folder} holds no state'}, so there is none to go on from; train "
@@ -198,7 +204,7 @@ class Run:
             )
         for fault in faults:
             onward = f"going on from step {self.step}, the one before" if steps else "starting again"
-            car_shell.say(f"{fault}; {onward}")
+            cli.say(f"{fault}; {onward}")
         self.begun = bool(steps)
         self.rows = [row for row in rows if self.begun and row.step <= self.step]
         if self.chief and self.begun:
@@ -207,7 +213,7 @@ class Run:
     def _take_state(self, path: Path) -> str:
         """Take a state over. Returns what is wrong with the file, or "" for nothing."""
         try:
-            arrays = read_arrays(path)
+            arrays = weights.read_arrays(path)
             step, best, sums = int(arrays["step"]), float(arrays["best"]), arrays["sums"]
             values = [arrays[f"variable_{number}"] for number in range(len(arrays) - 3)]
         except OSError:
@@ -231,7 +237,7 @@ class Run:
         folder = self.log / STATE_FOLDER
         folder.mkdir(exist_ok=True)  # the log itself is not made again: it went away
         arrays |= {"step": self.step, "best": self.best, "sums": self.sums}
-        write_arrays(state_file(folder, self.step), arrays)
+        weights.write_arrays(state_file(folder, self.step), arrays)
         self._clear_states()
 
     def _clear_states(self) -> None:
@@ -261,6 +267,47 @@ class Run:
             self.best = inner_loss
         if self.chief:
             if better:
-                save_weights(self.net, self.log, self.step, inner_loss, inner_jpg_mse)
+                net = self.net
+                about = self.step, inner_loss, inner_jpg_mse
+                weights.save(self.log, weights.Weights(net.residual, net.constants(), net.gains, *about))
             write_losses(self.log / CSV_FILE, self.rows)
         return row
+
+
+# ---- TensorBoard ---------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def summaries(run: Run) -> Iterator[Callable[[Row, tuple[tf.Tensor, tf.Tensor]], None]]:
+    """Yield the function (row, shown) that sends a row to TensorBoard; others than the chief send nothing.
+
+    shown: (jpg, bmp), patches of which a few are drawn, [N, side, side, 1] in grey levels.
+    """
+    folder = run.log / TENSORBOARD_FOLDER
+    with naming(folder):
+        writer = tf.summary.create_file_writer(str(folder)) if run.chief else tf.summary.create_noop_writer()
+
+    def send(row: Row, shown: tuple[tf.Tensor, tf.Tensor]) -> None:
+        if run.chief:
+            with naming(folder):
+                _summarise(row, run.net, shown)
+                writer.flush()
+
+    with writer.as_default():
+        yield send
+
+
+def _summarise(row: Row, net: Net, shown: tuple[tf.Tensor, tf.Tensor]) -> None:
+    """Losses, learning rate, histograms of the weights, and a few patches JPG | corrected | BMP."""
+    values = row._asdict()
+    step = values.pop("step")
+    tf.summary.scalar("learning_rate", values.pop("learning_rate"), step)
+    for name, value in values.items():
+        if not math.isnan(value):
+            tf.summary.scalar(f"losses/{name}", value, step)
+    for weight in net.weights:
+        tf.summary.histogram(f"weights/{weight.name}", weight.value, step)
+    jpg, bmp = (tf.cast(patches[:SHOWN_PATCHES], tf.float32) for patches in shown)
+    row_of_three = tf.concat([jpg, net(jpg), bmp], axis=2)
+    picture = tf.cast(tf.clip_by_value(tf.round(row_of_three), 0, 255), tf.uint8)
+    tf.summary.image("JPG, corrected, BMP", picture, step, max_outputs=SHOWN_PATCHES)

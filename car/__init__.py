@@ -1,0 +1,14 @@
+"""CAR, compression artifact reduction: what the scripts at the root stand on.
+
+A module may import those of the lines above its own, and no other; `lint-imports` holds that (pyproject.toml).
+
+    arrays  errors  stop            ground: array types; faults in words; Ctrl-C and SIGTERM
+    cli  files  jpeg                arguments, progress; whole files, one run at a time; tables and limits;
+    tiles  fast_conv  metadata      cut and stitch; Toom-Cook; EXIF and colour profile
+    images  split  weights          find and decode; train, val, test; a set of weights as plain arrays;
+    choice  figures                 which weights a plane gets; MSE, PSNR, SSIM, figures.csv
+    correct  records                one image (the Corrector); record files written, read, verified;
+    pictures  pairs                 all that is drawn; pairs of planes to train on
+    folder  training_step           a folder corrected; a step of training, compiled;
+    training_run  workers           a training on disk; the processes that train together
+"""

@@ -1,0 +1,255 @@
+"""What all scripts need of the shell: the start, arguments, faults as one line, what is said, progress.
+
+A script is a `main` under `@script`. Its first lines parse the arguments, so that --help and the word on a
+wrong argument come at once; TensorFlow, which takes seconds, is loaded after that (`load_tensorflow`).
+"""
+
+import argparse
+import contextlib
+import functools
+import io
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from car import stop
+from car.errors import Stopped, UserError, printable
+
+if TYPE_CHECKING:
+    pass
+
+VERSION = "1.0.0"
+LARGEST_SEED = 2**31 - 1  # that every generator of numbers takes
+QUIET, USUAL, VERBOSE = range(3)
+LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+
+Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the shell) -> exit status
+
+_loudness = USUAL
+_bar: "Progress | None" = None  # the one that is being shown
+_stderr = 2  # a descriptor of the terminal, also while descriptor 2 is silenced
+
+
+# ---- start and end -------------------------------------------------------------------------
+
+
+def script(main: Main) -> Callable[..., int]:
+    """Make main a command of the shell: it starts the process, and faults become one line and a status."""
+
+    @functools.wraps(main)
+    def command(argv: Sequence[str] | None = None) -> int:
+        start()
+        try:
+            return main(argv)
+        except UserError as error:
+            return _fault(str(error), 1)
+        except Stopped as error:
+            return _fault(str(error), stop.status())
+        except OSError as error:
+            # Not a fault of the code: a full disk, a missing right, a folder that went away.
+            return _fault(f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+
+    return command
+
+
+def start() -> None:
+    """Make the process a script's: stop signals, and no chatter of libraries.
+
+    Before numpy is loaded: its matrix products here are small, and after each OpenBLAS's threads would
+    spin in the net's time.
+    """
+    global _stderr
+    _stderr = os.dup(2)
+    stop.watch(_stderr)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Pillow warns of damaged metadata that it passes over, filelock of a system without locks.
+    for module in (r"PIL\.", "filelock"):
+        warnings.filterwarnings("ignore", module=module)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name in a locale that cannot show it
+
+
+def load_tensorflow() -> None:
+    """Load TensorFlow, which takes seconds, with what it writes while it starts kept off the terminal."""
+    with _silenced():
+        import tensorflow as tf  # a failing import still raises, with its own message
+    tf.get_logger().setLevel(
+        "ERROR"
+    )  # its warnings, of retracing and the like, are for those who write programs
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Silence file descriptor 2, where TensorFlow's C++ code writes before its log levels hold."""
+    sys.stderr.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(_stderr, 2)
+        os.close(null)
+
+
+def _fault(text: str, status: int) -> int:
+    print(printable(f"{Path(sys.argv[0]).name}: {text}"), file=sys.stderr)
+    return status
+
+
+# ---- arguments -----------------------------------------------------------------------------
+
+
+def parser(manual: str | None) -> argparse.ArgumentParser:
+    """An ArgumentParser whose --help is the script's docstring, example commands included."""
+    made = argparse.ArgumentParser(
+        description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    made.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+    loudness = made.add_mutually_exclusive_group()
+    loudness.add_argument("--quiet", action="store_true", help="print errors alone")
+    loudness.add_argument("--verbose", action="store_true", help="print more of each image, file or step")
+    return made
+
+
+def parse(
+    argument_parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+) -> argparse.Namespace:
+    """Parse argv; join the named positionals to WORKDIR and turn them into Paths.
+
+    inputs must exist as folders (else exit status 2 with the usage); outputs need not.
+    """
+    global _loudness
+    args = argument_parser.parse_args(argv)
+    _loudness = QUIET if args.quiet else VERBOSE if args.verbose else USUAL
+    args.workdir = Path(args.workdir)
+    if not args.workdir.is_dir():
+        argument_parser.error(f"there is no folder {args.workdir}")
+    for name in (*inputs, *outputs):
+        folder = args.workdir / getattr(args, name)
+        if name in inputs and not folder.is_dir():
+            argument_parser.error(f"there is no folder {folder}")
+        if folder.exists() and not folder.is_dir():
+            argument_parser.error(f"{folder} is a file; a folder is needed")
+        setattr(args, name, folder)
+    return args
+
+
+def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:
+    """An argparse type: a whole number from lowest on, up to highest if one is given."""
+
+    def convert(text: str) -> int:
+        number = int(text)
+        if number < lowest or (highest is not None and number > highest):
+            raise ValueError(text)
+        return number
+
+    # argparse names the type in its message
+    convert.__name__ = f"whole number of {lowest} " + ("or more" if highest is None else f"to {highest}")
+    return convert
+
+
+positive = whole_number(1)
+seed = whole_number(0, LARGEST_SEED)
+
+
+# ---- what is said --------------------------------------------------------------------------
+
+
+def say(line: str) -> None:
+    """Print a line, which may hold names of files; above the bar of progress, if there is one."""
+    if _loudness == QUIET:
+        return
+    if _bar:
+        _bar.print_above(printable(line))
+    else:
+        print(printable(line), flush=True)
+
+
+def detail(line: str) -> None:
+    """Print a line if --verbose asks for more."""
+    if _loudness == VERBOSE:
+        say(line)
+
+
+class Progress:
+    """A live bar on a terminal, a plain line now and then elsewhere (a log file, CI).
+
+    total: of units; done: of them, before this start. The time left follows from the last half minute.
+    """
+
+    def __init__(self, total: int, unit: str, done: int = 0) -> None:
+        from rich import progress  # here, as --help needs none of it
+
+        self.total, self.unit, self.done = total, unit, done
+        self.live = sys.stdout.isatty() and _loudness != QUIET
+        columns = (
+            progress.BarColumn(),
+            progress.TextColumn("{task.fields[count]} {task.fields[unit]}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[note]}", markup=False),
+        )
+        self._rich = progress.Progress(*columns, disable=not self.live)
+        self._start = self._drawn = time.monotonic()
+        self._note = ""
+        self._task = self._rich.add_task(
+            "", total=total, completed=done, count=f"{done}/{total}", unit=unit, note=""
+        )
+
+    def __enter__(self) -> "Progress":
+        global _bar
+        _bar = self if self.live else None
+        self._rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        global _bar
+        self._rich.stop()
+        _bar = None
+        if not self.live:
+            self._draw(last=True)
+
+    def step(self, count: int = 1, note: str = "") -> None:
+        """Count finished units; note is shown behind the bar (a loss, a rate)."""
+        self.done += count
+        self._note = note
+        self.part(0.0)
+
+    def part(self, share: float) -> None:
+        """Show how much of the unit in hand is done, 0..1."""
+        self._rich.update(
+            self._task, completed=self.done + share, count=f"{self.done}/{self.total}", note=self._note
+        )
+        if not self.live and time.monotonic() - self._drawn >= LINE_SECONDS:
+            self._draw()
+
+    def print_above(self, line: str) -> None:
+        """Print a line of its own."""
+        self._rich.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start, never 0."""
+        return max(time.monotonic() - self._start, 1e-6)
+
+    def _draw(self, last: bool = False) -> None:
+        self._drawn = time.monotonic()
+        left = self._rich.tasks[self._task].time_remaining
+        if last:
+            clock = f"{_clock(self.seconds)} taken"
+        else:
+            clock = "time left not known yet" if left is None else f"{_clock(left)} left"
+        text = f"{self.done}/{self.total} {self.unit}, {clock}"
+        say(f"{text}, {self._note}" if self._note else text)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"

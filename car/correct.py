@@ -1,0 +1,265 @@
+"""One image corrected: the Corrector, and the steps that it goes by.
+
+    import model_car
+
+    corrector = model_car.load_corrector()          # the weights that came with the suite
+    corrected = corrector.correct("old.jpg")        # or bytes, or an array of grey or RGB pixels
+    corrected.pixels                                # uint8 [H, W] or [H, W, 3]
+
+An image's planes (luma, and Cb and Cr of a file that codes them) go through the net each on its own grid.
+Their changes, kept to what the file's header allows, are added to the decoded pixels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from car import choice, images, jpeg, metadata, tiles, weights
+from car.arrays import Floats, Pixels
+from car.errors import BadImage
+
+CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
+BATCH_PIXELS = 2**16  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
+ROWS_AT_A_TIME = 256  # of the picture, when it is put together
+TO_RGB = np.array([[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)  # Cb and Cr, JFIF (BT.601)
+NO_GAINS: Floats = np.ones((jpeg.BLOCK, jpeg.BLOCK), np.float32)
+
+Forward = Callable[[Pixels, float], Floats]
+Watch = Callable[[float], None]  # called with the share of the work that is done, 0..1
+
+
+class Net(NamedTuple):
+    """A net as correction needs it.
+
+    forward: (tiles, contrast) -> cores, uint8 [N, h, w] to float32 [N, h - 2 * halo, w - 2 * halo], not
+    clipped. The net sees the tiles with this contrast about mid-grey, and its output is stretched back.
+    """
+
+    forward: Forward
+    gains: Floats  # float32 [8, 8]; see weights.Weights
+
+
+class NetPlane(NamedTuple):
+    """A plane as the net made it."""
+
+    samples: Floats  # float32 [h, w], grey levels, unclipped
+    choice: choice.Choice
+
+
+class PlaneFound(NamedTuple):
+    """What was found of a plane, and what was done to it."""
+
+    coarseness: float | None  # of its quantisation table (jpeg.coarseness); None where none is known
+    choice: choice.Choice
+    mean_change: float  # mean absolute change, grey levels
+
+
+class Corrected(NamedTuple):
+    """A corrected image."""
+
+    pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, upright
+    before: Pixels  # the same, as the file decodes
+    about: metadata.Metadata
+    planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected
+
+
+class Corrector:
+    """Corrects images by one set of weights, or by a bank of them.
+
+    Make one with model_car.load_corrector. It is not changed by use: several threads may call one
+    Corrector at the same time.
+    """
+
+    def __init__(
+        self,
+        nets: Mapping[float | None, Net],
+        *,
+        strength: float = 1.0,
+        ensemble: bool = False,
+        ignore_header: bool = False,
+        luma_only: bool = False,
+        core_side: int = CORE_SIDE,
+        halo: int = weights.RADIUS,
+        max_pixels: int = images.MAX_PIXELS,
+    ) -> None:
+        """nets: by the coarseness of the files that each is for; the one without a header under None.
+
+        strength: the part of the correction that is applied, 0..1. ensemble: the mean over all eight flips
+        and turns. ignore_header: the net under None for every plane, and no limits. luma_only: Cb, Cr stay.
+        core_side: of a tile, in pixels. halo: neighbours around it, weights.RADIUS, or 0 for isolated tiles;
+        that for which the nets' forward was made. max_pixels: larger files are refused.
+        """
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is {strength}; it must be 0..1")
+        self.nets, self.strength, self.ensemble = dict(nets), strength, ensemble
+        self.ignore_header, self.luma_only, self.max_pixels = ignore_header, luma_only, max_pixels
+        self.core_side, self.halo = core_side, halo
+
+    def correct(self, image: str | Path | bytes | Pixels, watch: Watch | None = None) -> Corrected:
+        """Correct a JPEG, by path or as bytes, or decoded pixels, uint8 [H, W] or RGB [H, W, 3].
+
+        Pixels have no header: the net under None corrects their luma, without limits. watch is told, in the
+        calling thread, how much is done. Raises BadImage with the reason, ValueError for other arrays.
+        """
+        picture = self.decode(image)
+        return self.finish(picture, self.through_nets(picture, watch))
+
+    # The three steps of it, for those who do them in different threads.
+
+    def decode(self, image: str | Path | bytes | Pixels) -> images.Jpeg:
+        """Read an image; of its planes those that are to be corrected. Raises BadImage, ValueError."""
+        if isinstance(image, np.ndarray):
+            picture = self._without_header(image)
+        elif isinstance(image, bytes):
+            picture = self._decode_bytes(image)
+        else:
+            picture = images.read_jpeg(Path(image), self.max_pixels)
+        planes = picture.planes[:1] if self.luma_only else picture.planes
+        if self.ignore_header:
+            planes = tuple(plane._replace(table=None) for plane in planes)
+        return picture._replace(planes=planes)
+
+    def through_nets(self, picture: images.Jpeg, watch: Watch | None = None) -> list[NetPlane]:
+        """The planes of an image as the nets make them."""
+        total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
+        for component, plane in enumerate(picture.planes):
+            size, before = plane.samples.size, done
+            chosen = choice.choose(self.nets, plane.table, component)
+
+            def tell(share: float, size: int = size, before: int = before) -> None:
+                if watch:
+                    watch((before + share * size) / total)
+
+            made.append(NetPlane(self.through_net(plane.samples, chosen, tell), chosen))
+            done += size
+        return made
+
+    def through_net(self, samples: Pixels, chosen: choice.Choice, watch: Watch | None = None) -> Floats:
+        """A plane, uint8 [H, W], as one net makes it: float32 [H, W], unclipped, not limited."""
+        if chosen.unchanged:
+            return samples.astype(np.float32)
+        forward = self.nets[chosen.factor].forward
+
+        def run(tiles: Pixels) -> Floats:
+            return forward(tiles, chosen.contrast)
+
+        correct = _correct_8_ways if self.ensemble else _correct_plane
+        return correct(samples, run, self.core_side, self.halo, watch or (lambda share: None))
+
+    def finish(self, picture: images.Jpeg, made: Sequence[NetPlane]) -> Corrected:
+        """Put an image together from its planes; made: of through_nets, used up.
+
+        A change is kept to what the file's table allows, where there is one. Luma's goes to R, G and B alike,
+        chroma's by JFIF's matrix. At strength 0 the pixels are those of the file.
+        """
+        found: list[PlaneFound] = []
+        for plane, (change, chosen) in zip(picture.planes, made, strict=True):
+            np.clip(change, 0, 255, out=change)
+            change -= plane.samples
+            own = None
+            if plane.table is not None:
+                gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
+                jpeg.limit_change(change, plane.samples, plane.table, gains)
+                own = jpeg.coarseness(plane.table, len(found))
+            change *= self.strength
+            found.append(PlaneFound(own, chosen, _mean_size(change)))
+        pixels = _with_changes(picture.pixels, [change for change, _ in made])
+        turn = picture.about.orientation
+        pixels, before = (metadata.upright(p, turn) for p in (pixels, picture.pixels))
+        return Corrected(pixels, before, picture.about, tuple(found))
+
+    def _decode_bytes(self, data: bytes) -> images.Jpeg:
+        try:
+            return images.decode_jpeg(data, self.max_pixels)
+        except BadImage:
+            raise
+        except Exception as error:  # whatever Pillow's decoder stumbles over
+            raise BadImage(f"cannot be decoded: {str(error) or repr(error)}") from error
+
+    def _without_header(self, pixels: Pixels) -> images.Jpeg:
+        grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
+        if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
+            raise ValueError(f"uint8 [H, W] or [H, W, 3] is wanted, not {pixels.dtype} {list(pixels.shape)}")
+        plane = images.Plane(images.luma_of(pixels), None)
+        return images.Jpeg(pixels, (plane,), metadata.Metadata(1, b"", False, None))
+
+
+def _correct_plane(
+    samples: Pixels, forward: Callable[[Pixels], Floats], side: int, halo: int, watch: Watch
+) -> Floats:
+    """Correct a plane tile by tile: uint8 [H, W] to float32 [H, W].
+
+    Two batches are under way at a time: one is cut or stitched while the other is computed.
+    """
+    height, width = samples.shape
+    tiling = tiles.seamless(height, width, side, halo) if halo else tiles.isolated(height, width, side)
+    padded, corners = tiles.mirror(samples, tiling), tiling.corners
+    corrected = np.empty(samples.shape, np.float32)
+    batch = min(len(corners), max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width)))
+
+    def correct(first: int) -> None:
+        first = min(first, len(corners) - batch)  # the last batch is a full one too: one shape
+        some = corners[first : first + batch]
+        tiles.stitch(corrected, forward(tiles.cut(padded, tiling, some)), some)
+
+    starts = range(0, len(corners), batch)
+    with ThreadPoolExecutor(2) as pool:
+        for done, _ in enumerate(pool.map(correct, starts), start=1):
+            watch(done / len(starts))
+    return corrected
+
+
+def _correct_8_ways(
+    samples: Pixels, forward: Callable[[Pixels], Floats], side: int, halo: int, watch: Watch
+) -> Floats:
+    """The mean of what _correct_plane makes of a plane and of its flips and turns, each put back."""
+    total = np.zeros(samples.shape, np.float32)
+    for way in range(8):
+        turns, flip = way // 2, slice(None, None, -1 if way % 2 else 1)
+
+        def tell(share: float, way: int = way) -> None:
+            watch((way + share) / 8)
+
+        corrected = _correct_plane(np.rot90(samples, turns)[flip], forward, side, halo, tell)
+        total += np.rot90(corrected[flip], -turns)
+    total /= 8
+    return total
+
+
+def _mean_size(change: Floats) -> float:
+    """The mean absolute value of a plane [H, W]."""
+    bands = range(0, change.shape[0], ROWS_AT_A_TIME)
+    total = sum(float(np.abs(change[top : top + ROWS_AT_A_TIME]).sum(dtype=np.float64)) for top in bands)
+    return total / change.size
+
+
+def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
+    """Add the changes of luma, and of Cb and Cr if they are given, to decoded pixels."""
+    luma, *colours = changes
+    chroma = [Image.fromarray(change) for change in colours]
+    result = np.empty_like(pixels)
+    for top in range(0, luma.shape[0], ROWS_AT_A_TIME):
+        rows = slice(top, top + ROWS_AT_A_TIME)
+        change = luma[rows]
+        if pixels.ndim == 3:
+            change = change[..., np.newaxis]
+            if chroma:
+                change = change + np.stack([_interpolated(c, luma.shape, rows) for c in chroma], -1) @ TO_RGB
+        result[rows] = np.clip(np.rint(pixels[rows] + change), 0, 255).astype(np.uint8)
+    return result
+
+
+def _interpolated(chroma: Image.Image, shape: tuple[int, ...], rows: slice) -> Floats:
+    """Rows of a chroma plane (PIL, mode F) at the luma's shape (H, W), as libjpeg makes them: float32.
+
+    Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample) for 4:2:0.
+    """
+    height, width = shape
+    scale = 1 if chroma.size == (width, height) else 2
+    top, bottom = rows.start, min(rows.stop, height)
+    box = (0, top / scale, width / scale, bottom / scale)
+    return np.asarray(chroma.resize((width, bottom - top), Image.Resampling.BILINEAR, box))

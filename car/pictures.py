@@ -1,0 +1,145 @@
+"""All that is drawn, with Pillow: sheets of patches and pictures, and the losses.
+
+A plotting package for the one plot would be a dependency for one function.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from car import images
+from car.arrays import Pixels
+from car.files import whole_file
+
+SHEET_COLUMNS, SHEET_ROWS = 3, 6  # pairs on a sheet of patches
+SHEET_TITLES = ("JPG", "BMP", "JPG - BMP, 4 times")
+SHOWN_SIDE = 128  # pixels; smaller patches are magnified by a whole number
+PLOT_WIDTH, PLOT_HEIGHT = 900, 520  # pixels
+FINER = 2  # drawn so many times as large, then reduced: smooth lines
+LEFT, RIGHT, TOP, BOTTOM = 70, 20, 60, 50  # margins around the axes
+VALIDATION, JPG_VALIDATION = 3, 4  # columns of the CSV row
+CURVES = (  # column of the CSV row, name, colour, width
+    (2, "JPG itself, training", "#a8c8e4", 1),
+    (JPG_VALIDATION, "JPG itself, validation: the line to beat", "#e8a0a0", 2),
+    (1, "training", "#1f77b4", 2),
+    (VALIDATION, "validation", "#d62728", 2),
+)
+
+
+# ---- sheets --------------------------------------------------------------------------------
+
+
+def side_by_side(panels: Sequence[Pixels], titles: Sequence[str]) -> Image.Image:
+    """Set grey or RGB uint8 panels of one height in a row under their titles. Returns a PIL image."""
+    gap, head = 8, 18
+    width = sum(panel.shape[1] + gap for panel in panels) + gap
+    sheet = Image.new("RGB", (width, panels[0].shape[0] + head + gap), "white")
+    draw, x = ImageDraw.Draw(sheet), gap
+    for panel, title in zip(panels, titles, strict=True):
+        draw.text((x, 3), title, fill="black")
+        sheet.paste(Image.fromarray(panel).convert("RGB"), (x, head))
+        x += panel.shape[1] + gap
+    return sheet
+
+
+def difference(after: Pixels, before: Pixels, gain: int = 4) -> Pixels:
+    """Signed difference of two uint8 arrays as a picture: 128 where equal, `gain` times magnified."""
+    return np.clip(128 + gain * (after.astype(np.int16) - before), 0, 255).astype(np.uint8)
+
+
+def sheet_of_pairs(jpg: Pixels, bmp: Pixels) -> Image.Image:
+    """A sheet of pairs of patches, uint8 [N, side, side] each: JPG, BMP and their difference."""
+    zoom = max(1, SHOWN_SIDE // jpg.shape[-1])
+    panels = []
+    for first in range(0, len(jpg), SHEET_ROWS):
+        some = slice(first, first + SHEET_ROWS)
+        for patches in (jpg[some], bmp[some], difference(jpg[some], bmp[some])):
+            shown = patches.repeat(zoom, axis=1).repeat(zoom, axis=2)
+            framed = np.pad(shown, ((0, SHEET_ROWS - len(shown)), (0, 4), (0, 0)), constant_values=255)
+            panels.append(np.concatenate(framed))
+    return side_by_side(panels, SHEET_TITLES * (len(panels) // len(SHEET_TITLES)))
+
+
+def comparison(before: Pixels, after: Pixels, truth: Pixels | None) -> Image.Image:
+    """JPG | corrected | BMP (where there is one) | what changed, of uint8 pictures of one size."""
+    panels, titles = [before, after], ["JPG", "corrected"]
+    if truth is not None:
+        panels.append(truth)
+        titles.append("BMP")
+    panels.append(difference(images.luma_of(after), images.luma_of(before)))
+    titles.append("what changed, 4 times, grey = nothing")
+    return side_by_side(panels, titles)
+
+
+def save_png(path: Path, image: Image.Image) -> None:
+    """Write a drawn picture as PNG, whole or not at all."""
+    with whole_file(path) as file:
+        image.save(file, "PNG")
+
+
+# ---- losses --------------------------------------------------------------------------------
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten) between low and high, at most nine."""
+    power = 10 ** math.floor(math.log10(high - low))
+    step = next(s for s in (power / 10, power / 5, power / 2, power, 2 * power) if (high - low) / s <= 8)
+    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def draw_losses(path: Path, rows: Sequence[Sequence[float]]) -> None:
+    """Draw training and validation loss over the steps beside the JPG's own MSE, to a PNG.
+
+    rows: as in losses.csv; losses in squared grey levels, nan where there is none. The axis ends at 1.6
+    times the JPG's MSE, as single steps can lie far above, but the last row is always inside. A net that
+    ends above the JPG is named as what it is.
+    """
+    values = [row[column] for row in rows for column, *_ in CURVES if not math.isnan(row[column])]
+    last_values = [rows[-1][column] for column, *_ in CURVES if not math.isnan(rows[-1][column])]
+    low = min(values)
+    high = min(max(values), max(1.6 * max(row[JPG_VALIDATION] for row in rows), *last_values))
+    room = 0.05 * (high - low) or 1.0
+    low, high, last = low - room, max(high, low) + room, max(rows[-1][0], 1)
+    font = ImageFont.load_default(12 * FINER)
+    image = Image.new("RGB", (PLOT_WIDTH * FINER, PLOT_HEIGHT * FINER), "white")
+    draw = ImageDraw.Draw(image)
+
+    def place(step: float, loss: float) -> tuple[float, float]:
+        x = LEFT + (PLOT_WIDTH - LEFT - RIGHT) * step / last
+        y = TOP + (PLOT_HEIGHT - TOP - BOTTOM) * (high - min(loss, high)) / (high - low)
+        return x * FINER, y * FINER
+
+    def write(x: float, y: float, text: str, anchor: str) -> None:
+        draw.text((x * FINER, y * FINER), text, fill="black", anchor=anchor, font=font)
+
+    for loss in _ticks(low, high):
+        draw.line([place(0, loss), place(last, loss)], fill="#dddddd", width=FINER)
+        write(LEFT - 8, place(0, loss)[1] / FINER, f"{loss:g}", "rm")
+    for step in _ticks(0, last):
+        x = place(step, low)[0] / FINER
+        draw.line(
+            [(x * FINER, (PLOT_HEIGHT - BOTTOM) * FINER), (x * FINER, (PLOT_HEIGHT - BOTTOM + 5) * FINER)],
+            fill="black",
+            width=FINER,
+        )
+        write(x, PLOT_HEIGHT - BOTTOM + 8, f"{step:g}", "mt")
+    draw.rectangle([place(0, high), place(last, low)], outline="black", width=FINER)
+    write(PLOT_WIDTH / 2, PLOT_HEIGHT - 14, "steps", "mm")
+    write(LEFT, 16, "mean squared error in squared grey levels", "lm")
+    x = LEFT
+    for column, name, colour, width in CURVES:
+        points = [place(row[0], row[column]) for row in rows if not math.isnan(row[column])]
+        if len(points) == 1:
+            draw.circle(points[0], 3 * FINER, fill=colour)
+        draw.line(points, fill=colour, width=width * FINER, joint="curve")
+        draw.line([(x * FINER, 42 * FINER), ((x + 24) * FINER, 42 * FINER)], fill=colour, width=3 * FINER)
+        write(x + 30, 42, name, "lm")
+        x += 56 + draw.textlength(name, font=font) / FINER
+    if rows[-1][VALIDATION] > rows[-1][JPG_VALIDATION]:
+        text = "at the end worse than no correction: validation lies above the JPG itself"
+        left_of_the_rise = (LEFT + 10) * FINER, (TOP + 10) * FINER
+        draw.text(left_of_the_rise, text, fill="#d62728", anchor="lt", font=font)
+    save_png(path, image.resize((PLOT_WIDTH, PLOT_HEIGHT), Image.Resampling.LANCZOS))

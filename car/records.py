@@ -1,0 +1,331 @@
+"""Record files: written, followed, read through and verified.
+
+A record is a tf.train.Example with two bytes features: the JPG patch and the BMP patch,
+each side x side int16, little-endian, row-major, grey levels 0..255. Files are numbered
+from 1 (train_1.tfrecords), 10,000 records each, uncompressed. Nothing else is needed to
+read them; the split.json beside them adds counts and sums to check against.
+"""
+
+import contextlib
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from car import files, split
+from car.arrays import Pixels
+from car.errors import UserError, reason_of
+
+JPG, BMP = "train/image1", "train/image2"  # the val files use the same two names
+RECORDS_PER_FILE = 10_000
+FEATURES = {name: tf.io.FixedLenFeature([], tf.string) for name in (JPG, BMP)}
+RECORDS_AT_A_TIME = 500  # while checking
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """As files.naming, for the faults of TensorFlow's file system too.
+
+    Not for the loss of another process of a cluster, which can show anywhere.
+    """
+    try:
+        with files.naming(path):
+            yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError):
+        raise
+    except tf.errors.OpError as error:
+        raise UserError(f"{path}: {reason_of(error)}") from error
+
+
+@dataclass(frozen=True)  # no NamedTuple: `count` is one of a tuple's own methods
+class RecordFile:
+    """A record file that has been read through and found whole."""
+
+    path: Path
+    count: int
+    sum: str  # of its records in their order, see Frames
+    mse: float  # between JPG and BMP patches, squared grey levels
+    jpg_range: tuple[int, int]  # (lowest, highest) grey level
+    bmp_range: tuple[int, int]
+
+
+class RecordSet(NamedTuple):
+    """A folder of record files that has been read through and found whole."""
+
+    files: tuple[RecordFile, ...]  # by number
+    side: int  # patch side in pixels
+
+    @property
+    def total(self) -> int:
+        """Number of records in all files."""
+        return sum(file.count for file in self.files)
+
+    @property
+    def mse(self) -> float:
+        """Between JPG and BMP patches, squared grey levels: the loss to beat."""
+        return sum(file.mse * file.count for file in self.files) / self.total
+
+
+# ---- the record ----------------------------------------------------------------------------
+
+
+def record_builder(side: int) -> Callable[[Pixels, Pixels], bytes]:
+    """Return a function (jpg, bmp) -> one record (bytes), for patches [side, side] in grey levels 0..255.
+
+    Records of one side differ in their patches alone. So one is serialized by TensorFlow, and its
+    parts around the patches serve for all: several times as fast as a tf.train.Example for each.
+    """
+    size = 2 * side * side
+    # The byte before a patch ends its length, and as the end of a varint is under 0x80; so a mark of
+    # bytes above begins just where its patch does.
+    marks = b"\xfe" * size, b"\xff" * size
+    feature = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[mark]))
+        for name, mark in zip((JPG, BMP), marks, strict=True)
+    }
+    whole = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(
+        deterministic=True
+    )
+    head, rest = whole.split(marks[0])
+    middle, tail = rest.split(marks[1])
+
+    def build(jpg: Pixels, bmp: Pixels) -> bytes:
+        return b"".join((head, jpg.astype("<i2").tobytes(), middle, bmp.astype("<i2").tobytes(), tail))
+
+    return build
+
+
+def side_of(record: tf.Tensor) -> int:
+    """The patch side in pixels of one serialized record, from its byte count (2 * side * side)."""
+    parsed = tf.io.parse_single_example(record, FEATURES)
+    sides = []
+    for name in (JPG, BMP):
+        size = len(parsed[name].numpy())
+        sides.append(math.isqrt(size // 2))
+        if sides[-1] == 0 or 2 * sides[-1] ** 2 != size:
+            raise ValueError(f"{size} bytes are no square int16 patch")
+    if sides[0] != sides[1]:
+        jpg, bmp = (f"{side}x{side}" for side in sides)
+        raise ValueError(f"its patches differ in size: JPG {jpg}, BMP {bmp}")
+    return sides[0]
+
+
+def parse_batch(records: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Parse serialized records [N] into (jpg, bmp), int16 [N, side, side, 1] each, at one go."""
+    parsed = tf.io.parse_example(records, FEATURES)
+    shape = [tf.size(records), side, side, 1]  # patches of another size cannot pass for more of them
+    jpg, bmp = (
+        tf.reshape(tf.io.decode_raw(parsed[name], tf.int16, little_endian=True), shape) for name in (JPG, BMP)
+    )
+    return jpg, bmp
+
+
+# ---- writing -------------------------------------------------------------------------------
+
+
+class RecordWriter:
+    """Writes records into numbered files of 10,000, and keeps count."""
+
+    def __init__(self, folder: Path, prefix: str, side: int) -> None:
+        self.folder, self.prefix = folder, prefix
+        self.counts: dict[str, int] = {}  # {file name: records}
+        self._build, self._name = record_builder(side), ""
+        self._file: tf.io.TFRecordWriter | None = None
+        self._squares, self._pixels = 0, 0
+
+    def write(self, jpg: Pixels, bmp: Pixels) -> None:
+        """Write pairs of patches, uint8 [N, side, side] each."""
+        for pair in zip(jpg, bmp, strict=True):
+            if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
+                self.close()
+                self._name = f"{self.prefix}_{len(self.counts) + 1}.tfrecords"
+                self._file = tf.io.TFRecordWriter(str(self.folder / self._name))
+                self.counts[self._name] = 0
+            self._file.write(self._build(*pair))
+            self.counts[self._name] += 1
+        self._squares += int(np.square(jpg.astype(np.int32) - bmp).sum())
+        self._pixels += jpg.size
+
+    @property
+    def total(self) -> int:
+        """Records written so far."""
+        return sum(self.counts.values())
+
+    @property
+    def mse(self) -> float:
+        """Between the JPG and BMP patches written so far, squared grey levels."""
+        return self._squares / max(self._pixels, 1)
+
+    def close(self) -> None:
+        """Close the file at hand."""
+        if self._file is not None:
+            self._file.close()
+
+
+# ---- files and their check -----------------------------------------------------------------
+
+
+def record_files(folder: Path) -> list[Path]:
+    """Return the *.tfrecords of a folder by number. Raises UserError for none, or a gap in the numbers."""
+    numbered: dict[tuple[str, int], Path] = {}
+    for path in folder.glob("*.tfrecords"):
+        match = re.fullmatch(r"(.*)_(\d+)\.tfrecords", path.name)
+        if match is None or not path.is_file():
+            raise UserError(f"{path}: record files are files named like train_1.tfrecords")
+        key = match[1], int(match[2])
+        if key in numbered:
+            raise UserError(f"{path} and {numbered[key].name} have one number; remove one of them")
+        numbered[key] = path
+    if not numbered:
+        raise UserError(f"{folder} holds no *.tfrecords; write them with load_train_data.py")
+    prefixes = {prefix for prefix, _ in numbered}
+    if len(prefixes) > 1:
+        raise UserError(f"{folder} mixes record files named {' and '.join(sorted(prefixes))}")
+    prefix = prefixes.pop()
+    for number in range(1, len(numbered) + 1):
+        if (prefix, number) not in numbered:
+            raise UserError(f"{folder / f'{prefix}_{number}.tfrecords'} is missing")
+    return [numbered[key] for key in sorted(numbered)]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The records of a file as their frames tell: nothing of a record itself is read."""
+
+    count: int
+    sum: str  # of the checksums of all records in their order: tells records exchanged, doubled or moved
+    whole: bool  # whether the file ends where its last record does
+
+
+def frames_of(path: Path) -> Frames:
+    """Follow the frames of a record file.
+
+    A record is framed by its length (8 bytes), a checksum of that (4), and a checksum of itself (4).
+    Lengths are followed here first, as TensorFlow asks for the memory that a length says.
+    """
+    count, place, checksums = 0, 0, hashlib.sha256()
+    with open(path, "rb", buffering=2**20) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        while place + 12 <= size:
+            length = int.from_bytes(file.read(12)[:8], "little")
+            place += 12 + length + 4
+            if place > size:
+                break
+            file.seek(length, 1)
+            checksums.update(file.read(4))
+            count += 1
+    return Frames(count, checksums.hexdigest()[:32], place == size)
+
+
+def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
+    """Find the first record of a file that cannot be read, from 1. Returns (number, reason).
+
+    whole: the number of records to look into; if they are good, the next one's frame is not.
+    """
+    number = 1
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).take(whole):
+            found = side_of(record)
+            if found != side:
+                return number, f"holds a patch of {found}x{found}, the others {side}x{side}"
+            jpg, bmp = parse_batch(record[tf.newaxis], side)
+            for patch in (jpg, bmp):
+                if int(tf.reduce_min(patch)) < 0 or int(tf.reduce_max(patch)) > 255:
+                    return number, "has grey levels outside 0..255"
+            number += 1
+    except (tf.errors.OpError, ValueError) as error:
+        return number, reason_of(error)
+    return number, "is cut, or its length is damaged"
+
+
+def check_file(path: Path, side: int) -> RecordFile:
+    """Read a record file through: frames, checksums, schema, patch size, range.
+
+    Returns a RecordFile; raises UserError with the file, the record's number and the reason.
+    """
+    frames = frames_of(path)
+    count, squares = 0, 0.0
+    lows, highs = np.full(2, np.inf), np.full(2, -np.inf)  # of JPG and BMP patches
+    records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(RECORDS_AT_A_TIME)
+    broken = not frames.whole
+    try:
+        for batch in records if frames.whole else ():
+            jpg, bmp = (patches.numpy() for patches in parse_batch(batch, side))
+            count += len(jpg)
+            squares += float(np.square(jpg - bmp, dtype=np.float32).sum(dtype=np.float64))
+            lows = np.minimum(lows, [jpg.min(), bmp.min()])
+            highs = np.maximum(highs, [jpg.max(), bmp.max()])
+    except (tf.errors.OpError, ValueError):
+        broken = True
+    if broken or (count > 0 and (lows.min() < 0 or highs.max() > 255)):
+        number, reason = _first_bad_record(path, side, frames.count)
+        raise UserError(f"{path}: record {number}: {reason}; write the set again with the loader")
+    if count == 0:
+        raise UserError(f"{path} holds no records; write the set again with the loader")
+    ranges = zip(lows.astype(int).tolist(), highs.astype(int).tolist(), strict=True)
+    return RecordFile(path, count, frames.sum, squares / (count * side * side), *ranges)
+
+
+def _side_of_file(path: Path) -> int:
+    """The patch side in pixels of a file's first record. Raises UserError."""
+    frames = frames_of(path)
+    if not frames.count and frames.whole:
+        raise UserError(f"{path} holds no records; write the set again with the loader")
+    try:
+        if not frames.count:
+            raise ValueError("is cut, or its length is damaged")
+        return side_of(next(iter(tf.data.TFRecordDataset(str(path)))))
+    except (tf.errors.OpError, ValueError) as error:
+        raise UserError(
+            f"{path}: record 1: {reason_of(error)}; write the set again with the loader"
+        ) from error
+
+
+def _compare(file: RecordFile, written: split.Split) -> None:
+    """Raise UserError where split.json says that the loader wrote other records into a file."""
+    expected = written["files"].get(file.path.name, 0)
+    if file.count != expected:
+        fault = "missing" if file.count < expected else "too many"
+        raise UserError(
+            f"{file.path} holds {file.count} records, {expected} by {split.SPLIT_FILE}: record "
+            f"{min(file.count, expected) + 1} is {fault}; write the set again with the loader"
+        )
+    if file.sum != written.get("sums", {}).get(file.path.name, file.sum):
+        raise UserError(
+            f"{file.path}: its records are whole, but by {split.SPLIT_FILE} not those that the loader wrote, or "
+            f"in another order: the file was exchanged or edited; write the set again with the loader"
+        )
+
+
+def check_records(folder: Path, watch: Callable[[RecordFile], None] = lambda file: None) -> RecordSet:
+    """Read every record of a folder through and return its RecordSet; watch sees each RecordFile.
+
+    Raises UserError where a file is missing, damaged, cut, or does not hold what split.json says.
+    """
+    paths, written = record_files(folder), split.read(folder)
+    for name in written["files"] if written else ():
+        if folder / name not in paths:
+            raise UserError(f"{folder / name} is missing; {split.SPLIT_FILE} lists it")
+    side, checked = _side_of_file(paths[0]), []
+    for path in paths:
+        checked.append(check_file(path, side))
+        if written:
+            _compare(checked[-1], written)
+        watch(checked[-1])
+    return RecordSet(tuple(checked), side)
+
+
+def spread_pairs(records: RecordSet, count: int) -> tuple[Pixels, Pixels]:
+    """Pairs (jpg, bmp), uint8 [N, side, side] each, evenly spread over a RecordSet."""
+    stride = max(1, records.total // count)
+    dataset = tf.data.TFRecordDataset([str(file.path) for file in records.files])
+    batch = next(iter(dataset.shard(stride, 0).take(count).batch(count)))
+    jpg, bmp = (patches.numpy().astype(np.uint8)[..., 0] for patches in parse_batch(batch, records.side))
+    return jpg, bmp

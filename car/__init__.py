@@ -1,6 +1,6 @@
 """CAR, compression artifact reduction: what the scripts at the root stand on.
 
-A module may import those of the lines above its own, and no other; `lint-imports` holds that (pyproject.toml).
+A module may import those of the lines above its own, and no other: `lint-imports` holds that.
 
     arrays  errors  stop            ground: array types; faults in words; Ctrl-C and SIGTERM
     cli  files  jpeg                arguments, progress; whole files, one run at a time; tables and limits;

@@ -68,8 +68,8 @@ def start() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Pillow warns of damaged metadata that it passes over, filelock of a system without locks.
-    for module in (r"PIL\.", "filelock"):
-        warnings.filterwarnings("ignore", module=module)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", "only soft file lock")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name in a locale that cannot show it
 

@@ -90,8 +90,9 @@ class Row(NamedTuple):
 
 def measure(name: str, before: Pixels, after: Pixels, truth: Pixels) -> Row:
     """The row of two luma planes against the truth's, uint8 [H, W]."""
-    errors = mse(before, truth), mse(after, truth)
-    return Row(name, *errors, *map(psnr, errors), ssim(before, truth), ssim(after, truth))
+    mse_before, mse_after = (mse(picture, truth) for picture in (before, after))
+    ssims = ssim(before, truth), ssim(after, truth)
+    return Row(name, mse_before, mse_after, psnr(mse_before), psnr(mse_after), *ssims)
 
 
 def summary(rows: dict[str, Row]) -> Row:

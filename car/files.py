@@ -11,12 +11,13 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
-
-import filelock
+from typing import IO, TYPE_CHECKING, Any
 
 from car import stop
 from car.errors import UserError
+
+if TYPE_CHECKING:
+    import filelock
 
 LONGEST_NAME = 255  # bytes, on nearly every disk
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what some network folders answer
@@ -152,8 +153,10 @@ def part_locked(folder: Path, part: int, parts: int) -> Iterator[Path]:
         yield own
 
 
-def _acquire(folder: Path, lock: Path) -> filelock.BaseFileLock:
+def _acquire(folder: Path, lock: Path) -> "filelock.BaseFileLock":
     """Take the lock without waiting."""
+    import filelock  # here, as it warns where a system has no locks: files that it makes then serve
+
     taken = filelock.FileLock(lock, blocking=False)
     with naming(lock):
         if lock.is_symlink():

@@ -135,8 +135,9 @@ def share_contradicted(jpg: Pixels, clean: Pixels, table: Floats) -> float:
 
     jpg, clean: uint8 [H, W], luma on the coded grid; table: that of jpg. Rounding
     costs a coefficient half a step, encoders that save bytes take a whole one; whole grey levels can add
-    ROUNDING_OF_COEFFICIENT to it. A block contradicts where a coefficient differs by more. Blocks that one step
-    could have emptied agree with everything and do not count, nor do those that the decoder may have clipped.
+    ROUNDING_OF_COEFFICIENT to it. A block contradicts where a coefficient differs by more. Blocks that one
+    step could have emptied agree with everything and do not count, nor do those that the decoder may have
+    clipped.
     """
     steps, counted, contradicted = table.reshape(-1), 0, 0
     for top in range(0, jpg.shape[0] // BLOCK * BLOCK, ROWS_AT_A_TIME):

@@ -299,8 +299,8 @@ def _compare(file: RecordFile, written: split.Split) -> None:
         )
     if file.sum != written.get("sums", {}).get(file.path.name, file.sum):
         raise UserError(
-            f"{file.path}: its records are whole, but by {split.SPLIT_FILE} not those that the loader wrote, or "
-            f"in another order: the file was exchanged or edited; write the set again with the loader"
+            f"{file.path}: its records are whole, but by {split.SPLIT_FILE} not those that the loader wrote, "
+            f"or in another order: the file was exchanged or edited; write the set again with the loader"
         )
 
 

@@ -84,16 +84,14 @@ def records(work: Path) -> Records:
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The function (script, *arguments) -> what is said to stderr when these arguments end it with 2.
-
-    In this process: a start of its own would cost each choice of arguments four seconds.
-    """
+    """The function (script, *arguments) -> what is said to stderr when these arguments end it with 2."""
 
     def said(script: str, *args: object) -> str:
-        main = importlib.import_module(script.removesuffix(".py")).main
-        monkeypatch.setattr(sys, "argv", [script, *map(str, args)])
+        module = importlib.import_module(script.removesuffix(".py"))
+        monkeypatch.setattr(sys, "argv", [script])
+        manual = ("",) if script.startswith("load_") else ()
         with pytest.raises(SystemExit) as ended:
-            main()
+            module.arguments(*manual, list(map(str, args)))
         assert ended.value.code == 2
         return capsys.readouterr().err
 

@@ -1,13 +1,40 @@
-"""The code itself: ruff's rules and layout (ruff.toml), mypy's strict types (mypy.ini)."""
+"""The code itself, by the tools of pyproject.toml; and the package that pip makes of it."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+COMMANDS = {"car-load-train", "car-load-val", "car-records", "car-train", "car-correct"}
 
 
 @pytest.mark.parametrize("command", ["ruff check", "ruff format --check --diff", "mypy"])
 def test_the_code_is_clean(command: str) -> None:
     done = subprocess.run([sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_module_knows_only_those_above_it() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "2 kept, 0 broken" in done.stdout, done.stdout + done.stderr
+
+
+def test_pip_installs_commands_and_weights(tmp_path: Path) -> None:
+    """Without what it needs, which this environment has; run from a folder that has no `pretrained`."""
+    kept = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "work", "results")
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=kept)  # as pip leaves its build in there
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "there", source]
+    subprocess.run(pip, check=True, timeout=120)
+    assert {path.name for path in (tmp_path / "there/bin").iterdir()} == COMMANDS
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "there")}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/camera.jpg").write_bytes((ROOT / "samples/camera.jpg").read_bytes())
+    command = [tmp_path / "there/bin/car-correct", ".", "pretrained", "data", "results"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and str(tmp_path / "there/car/pretrained") in done.stdout, done.stderr
+    assert (tmp_path / "results/camera_car.bmp").stat().st_size > 512 * 512

@@ -212,24 +212,20 @@ def test_luma_only_and_ignore_header(folder, tmp_path):
 
 def test_no_seam_for_any_tile_size():
     """The float result before rounding: 0.01 grey level from the direct convolution of the whole image."""
-    from model_car import RADIUS, load_net
-    from run_car_images import correct_plane, make_forward
+    import model_car
+    from car import weights
+    from car.choice import Choice
 
-    net = load_net(ROOT / "pretrained")
-    fast, plain = make_forward(net, RADIUS, "fast"), make_forward(net, RADIUS, "direct")
+    own = {None: weights.load(ROOT / "pretrained")}
     for size in ((330, 250), (31, 33), (1, 1), (3, 200)):
         luma = np.asarray(photograph(size, "L", corner=(0, 0)))
         expected = direct_convolution(WEIGHTS, luma)
-        for forward, side in (
-            (fast, 32),
-            (fast, 33),
-            (fast, 100),
-            (fast, 200),
-            (fast, 500),
-            (plain, 32),
-            (plain, 500),
+        for conv, side in (
+            *(("fast", side) for side in (32, 33, 100, 200, 500)),
+            *(("direct", side) for side in (32, 500)),
         ):
-            off = np.abs(correct_plane(luma, forward, side, RADIUS) - expected).max()
+            corrector = model_car.make_corrector(own, conv=conv, core_side=side)
+            off = np.abs(corrector.through_net(luma, Choice(None)) - expected).max()
             assert off < 0.01, (size, side, off)
 
 
@@ -387,7 +383,7 @@ def test_faults_of_the_user_are_said_in_a_line(tmp_path, args, told):
         (["nowhere", "results"], "there is no folder"),
         (["data", "results", "--strength", "2"], "--strength"),
         (["data", "results", "--shard", "3/2"], "--shard"),
-        (["data", "results", "--patch-size", "15"], "at least 16"),
+        (["data", "results", "--patch-size", "15"], "whole number of 16 or more"),
         (["data", "data"], "another folder"),
     ],
 )

@@ -6,12 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from car_shell import UserError
 from conftest import run
 from PIL import Image
 from reference import read_patches, write_patches
 
-from car_ds_loader import check_records
+from car.errors import UserError
+from car.records import check_records
 
 
 def grey(path):

@@ -2,35 +2,26 @@
 
 import io
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import pytest
 import tensorflow as tf
-from car_conv import toom_cook
-from car_images import compress
-from car_jpeg import blocks_of, steps_of_quality
-from car_plot import draw_losses
-from car_split import split_names
 from conftest import ROOT
 from PIL import Image
 from reference import direct_convolution, kept_to_steps
 
-from model_car import (
-    RADIUS,
-    CarNet,
-    describe,
-    direct_layers,
-    fast_layers,
-    load_net,
-    save_weights,
-    squared_error,
-)
+from car import weights
+from car.fast_conv import toom_cook
+from car.jpeg import blocks_of, table_of_quality
+from car.pairs import compress
+from car.pictures import draw_losses
+from car.split import split_names
+from model_car import CarNet, direct_layers, fast_layers, net_of, squared_error, weights_of
 
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_parameters_and_receptive_field(residual):
     net = CarNet(residual, seed=1)
-    assert sum(np.prod(w.shape) for w in net.weights) == describe(residual)["parameters"] == 106_561
+    assert sum(np.prod(w.shape) for w in net.weights) == weights.describe(residual)["parameters"] == 106_561
     for weight in net.weights:  # all positive, so that nothing hides behind a ReLU
         weight.assign(tf.abs(weight) + 1e-3)
     luma = np.full((1, 41, 41, 1), 100.0, np.float32)
@@ -38,7 +29,7 @@ def test_parameters_and_receptive_field(residual):
     spot[0, 20, 20] += 50
     rows, columns = np.nonzero((net(luma) != net(spot)).numpy()[0, :, :, 0])
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (11, 29, 11, 29)
-    assert net(luma, padding="VALID").shape == (1, 41 - 2 * RADIUS, 41 - 2 * RADIUS, 1)
+    assert net(luma, padding="VALID").shape == (1, 41 - 18, 41 - 18, 1)
     np.testing.assert_allclose(net(luma, padding="VALID"), net(luma)[:, 9:-9, 9:-9], rtol=1e-5)
 
 
@@ -57,11 +48,11 @@ def test_the_faithful_net_is_written_as_the_plain_one_that_it_is(tmp_path):
     """Layer 4 is held larger while it trains: neither its file nor a net read from it shows that."""
     net = CarNet(residual=False, seed=5)
     luma = np.random.default_rng(0).integers(0, 256, (1, 40, 40, 1)).astype(np.float32)
-    save_weights(net, tmp_path, 0, 1.0, 2.0)
+    weights.save(tmp_path, weights_of(net, 0, 1.0, 2.0))
     plain = direct_convolution(tmp_path / "model_checkpoint.npz", luma[0, :, :, 0], residual=False)
     np.testing.assert_allclose(net(luma)[0, 9:-9, 9:-9, 0], plain[9:-9, 9:-9], atol=0.01)
-    again = load_net(tmp_path)
-    np.testing.assert_allclose(again(luma), net(luma), atol=1e-3)
+    again = weights.load(tmp_path)
+    np.testing.assert_allclose(net_of(again)(luma), net(luma), atol=1e-3)
     assert (again.val_loss, again.val_jpg_mse, again.worse_than_none) == (1.0, 2.0, False)
 
 
@@ -92,17 +83,17 @@ def test_the_border_is_left_out_of_the_same_loss(border):
         assert tf.norm(tape.gradient(got, weight) - gradient) < 1e-4 * tf.norm(gradient)
 
 
-def test_the_steps_of_a_quality_are_those_that_libjpeg_writes():
+def test_the_table_of_a_quality_is_that_libjpeg_writes():
     for quality in range(1, 101):
         file = io.BytesIO()
         Image.new("L", (8, 8)).save(file, "JPEG", quality=quality)
         table = np.reshape(Image.open(file).quantization[0], (8, 8))
-        np.testing.assert_array_equal(steps_of_quality(quality), table)
+        np.testing.assert_array_equal(table_of_quality(quality), table)
 
 
 def test_the_loss_by_header_is_that_of_what_correction_keeps():
     """Against kept_to_steps of the tests' own, on a patch with whole and clipped blocks and gains of all sizes."""
-    net = load_net(ROOT / "pretrained")
+    net = net_of(weights.load(ROOT / "pretrained"))
     net.gains = np.random.default_rng(0).uniform(0, 5, (8, 8)).astype(np.float32)
     bmp = np.asarray(Image.open(ROOT / "samples/hubble_deep_field.bmp").convert("L"))[100:196, 40:136]
     bmp = bmp.copy()
@@ -112,12 +103,12 @@ def test_the_loss_by_header_is_that_of_what_correction_keeps():
     lowest, highest = blocks.min(axis=1), blocks.max(axis=1)
     assert (highest == 0).any() and (lowest == 255).any() and ((lowest == 0) & (highest > 0)).any()
     jpg, bmp = (plane.astype(np.float32)[np.newaxis, ..., np.newaxis] for plane in (jpg, bmp))
-    steps = steps_of_quality(30)
-    got = squared_error(net, tf.constant(jpg), tf.constant(bmp), 16, steps=steps)
+    table = table_of_quality(30)
+    got = squared_error(net, tf.constant(jpg), tf.constant(bmp), 16, table=table)
     change, samples, truth = (
         np.asarray(plane, np.float64)[0, 16:-16, 16:-16, 0] for plane in (net(jpg) - jpg, jpg, bmp)
     )
-    kept = kept_to_steps(change, samples, steps, net.gains)
+    kept = kept_to_steps(change, samples, table, net.gains)
     assert np.abs(kept - change).max() > 1
     np.testing.assert_allclose(got, [np.square(samples + kept - truth).mean()], rtol=1e-4)
 
@@ -138,7 +129,7 @@ def test_toom_cook_is_the_correlation():
 @pytest.mark.parametrize("size", [(1, 32, 32), (3, 21, 30), (2, 23, 47)])
 def test_the_fast_form_is_the_direct_one(padding, size):
     """Outputs to 0.02 grey level and gradients to 1e-3 of their size, for whole and broken blocks of 8 and 10."""
-    net = load_net(ROOT / "pretrained")
+    net = net_of(weights.load(ROOT / "pretrained"))
     luma = tf.random.stateless_uniform([*size, 1], (1, 2), 0, 255)
     outputs, gradients = [], []
     for layers in (direct_layers, fast_layers):

@@ -23,7 +23,7 @@ def losses(log):
         return np.array([[float(value or "nan") for value in row] for row in list(csv.reader(file))[1:]])
 
 
-def weights(log):
+def stored(log):
     with np.load(log / "model_checkpoint.npz") as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -34,7 +34,7 @@ def test_a_training_leaves_all_that_was_promised(trained):
     assert (np.diff(rows[:, 3]) < 0).all() and rows[-1, 3] < rows[-1, 4]  # it learns, and beats the JPG
     assert f"best validation loss {rows[:, 5].min():.3f}, the JPG's {rows[0, 6]:.3f}" in trained.out
     assert "worse than" not in trained.out
-    kept = weights(trained.log)
+    kept = stored(trained.log)
     assert sum(kept[name].size for name in kept if name.startswith("layer")) == 106_561
     assert kept["step"] == rows[rows[:, 5].argmin(), 0]
     assert kept["val_loss"] == pytest.approx(rows[:, 5].min()) and kept["val_jpg_mse"] == pytest.approx(
@@ -86,8 +86,8 @@ def test_kill_9_and_the_same_command_ends_as_an_unbroken_run(trained):
     ours, unbroken = losses(log), losses(trained.log)
     assert ours.shape == unbroken.shape  # no row twice, none missing
     np.testing.assert_allclose(ours, unbroken, rtol=1e-3)
-    for name, value in weights(trained.log).items():
-        np.testing.assert_allclose(weights(log)[name], value, atol=2e-3, err_msg=name)
+    for name, value in stored(trained.log).items():
+        np.testing.assert_allclose(stored(log)[name], value, atol=2e-3, err_msg=name)
 
 
 def test_a_finished_run_says_so_and_more_steps_go_on(trained):
@@ -177,9 +177,9 @@ def test_training_by_header(tmp_path):
     log.mkdir()
     for name in ("model_checkpoint.json", "model_checkpoint.npz"):
         (log / name).write_bytes((ROOT / "pretrained/q20" / name).read_bytes())
-    before = weights(log)
+    before = stored(log)
     printed = run("pretrained/fit_gains.py", log, 20, tmp_path / "other").out
-    fitted = weights(log)
+    fitted = stored(log)
     assert f"{fitted['gains'][7, 7]:.2f}" in printed and (fitted["gains"] != before["gains"]).mean() > 0.5
     np.testing.assert_array_equal(fitted["layer2_kernel"], before["layer2_kernel"])
 
@@ -191,7 +191,7 @@ def test_training_by_header(tmp_path):
     np.savez(log / "model_checkpoint.npz", **{**fitted, "gains": before["gains"]})
     run("train_car.py", tmp_path, "without", *data, "--loss-border", 16, "--init", "start")
     assert rows[0, 3] < losses(tmp_path / "without")[0, 3] < 0.9 * rows[0, 4]
-    np.testing.assert_array_equal(weights(tmp_path / "log")["gains"], fitted["gains"])
+    np.testing.assert_array_equal(stored(tmp_path / "log")["gains"], fitted["gains"])
 
     printed = run("train_car.py", tmp_path, "log2", *data, "--loss-border", 9, status=1)
     assert "--loss-border (9; 16 at least)" in printed.err and not (tmp_path / "log2").exists()

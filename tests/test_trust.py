@@ -10,23 +10,24 @@ import sys
 import time
 import tracemalloc
 
-import car_run
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from car_plot import draw_losses
-from car_shell import UserError
-from car_split import split_names
-from car_workers import read_cluster
 from conftest import ROOT, TRAINING, run
 from PIL import Image
 from reference import write_patches
-from test_train import free_port, losses, weights
+from test_train import free_port, losses, stored
 
 import train_car
-from car_ds_loader import ALL_WAYS, check_records, frames_of, training_batches
-from model_car import CarNet, direct_layers, fast_layers, save_weights
+from car import training_run, training_step, weights
+from car.errors import UserError
+from car.pictures import draw_losses
+from car.records import check_records, frames_of
+from car.split import split_names
+from car.workers import read_cluster
+from car_ds_loader import ALL_TURNS, training_batches
+from model_car import CarNet, direct_layers, fast_layers, squared_error, untouched_error, weights_of
 
 RECORDS = ("tfrecords/train", "tfrecords/val")
 
@@ -53,7 +54,7 @@ def log_with(folder, residual, layer=4, bias=0.0, jpg_mse=100.0):
     folder.mkdir()
     net = CarNet(residual)
     net.weights[2 * layer - 1].assign(tf.fill(net.weights[2 * layer - 1].shape, bias))
-    save_weights(net, folder, 50, 5000.0, jpg_mse)
+    weights.save(folder, weights_of(net, 50, 5000.0, jpg_mse))
     return folder
 
 
@@ -72,7 +73,7 @@ def test_a_net_that_dies_on_the_way_is_told_and_what_was_good_is_kept(records, t
     options = ("--steps", 9, "--batch-size", 8, "--val-every", 3, "--val-patches", 64, "--learning-rate", 0.1)
     printed = run("train_car.py", records.folder, tmp_path / "log", *RECORDS, *options, status=1)
     assert "the net is dead at step " in printed.err and len(printed.err.splitlines()) == 1
-    kept = weights(tmp_path / "log")
+    kept = stored(tmp_path / "log")
     assert kept["step"] == 0 and kept["val_loss"] == pytest.approx(kept["val_jpg_mse"], rel=1e-3)
 
 
@@ -90,15 +91,15 @@ def test_a_net_worse_than_none_is_told_and_stays_within_the_limits(tmp_path):
 
 def test_the_last_line_and_the_picture_show_a_net_worse_than_none(tmp_path):
     class Ended:
-        best, rows = 120.0, [car_run.Row(9, 1.0, 1.0, 1.0, 1.0, 120.0, 100.0, 1e-3)]
+        best, rows = 120.0, [training_run.Row(9, 1.0, 1.0, 1.0, 1.0, 120.0, 100.0, 1e-3)]
 
     told = train_car.verdict(Ended, tmp_path)
     assert "worse than no correction" in told and "--steps" in told
     Ended.best = 99.0
     assert "worse" not in train_car.verdict(Ended, tmp_path)
     rows = [
-        car_run.Row(0, np.nan, np.nan, 100.0, 100.0, 1, 1, 1e-3),
-        car_run.Row(10, 5000.0, 100.0, 5000.0, 100.0, 1, 1, 1e-3),
+        training_run.Row(0, np.nan, np.nan, 100.0, 100.0, 1, 1, 1e-3),
+        training_run.Row(10, 5000.0, 100.0, 5000.0, 100.0, 1, 1, 1e-3),
     ]
     draw_losses(tmp_path / "worse.png", rows)
     picture = np.asarray(Image.open(tmp_path / "worse.png")).astype(int)
@@ -137,10 +138,17 @@ def test_names_that_are_patterns_elsewhere(tmp_path):
 
 def test_any_batch_size_is_cut_into_parts_as_its_neighbours_are():
     for patches in (*range(1, 70), 997, 1000, 100_000):
-        parts, size = train_car.parts_of(patches, 32, fast_layers)
+        parts, size = training_step.parts_of(patches, 32)
         assert parts == -(-patches // 32) and size <= 32 and 0 <= parts * size - patches < max(parts, 1)
-    assert train_car.parts_of(997, 32, direct_layers) == (1, 997)
-    assert train_car.parts_of(3, 300, fast_layers) == (3, 1)
+    assert training_step.parts_of(3, 300) == (3, 1)
+
+
+def errors_of(net, layers):
+    """As train_car.prepare makes them."""
+    return lambda jpg, bmp, border: (
+        squared_error(net, jpg, bmp, border, layers),
+        untouched_error(jpg, bmp, border),
+    )
 
 
 def test_a_batch_that_fills_no_whole_parts_has_the_loss_and_gradient_of_the_whole():
@@ -148,11 +156,13 @@ def test_a_batch_that_fills_no_whole_parts_has_the_loss_and_gradient_of_the_whol
     jpg, bmp = (tf.constant(rng.integers(0, 256, (37, 32, 32, 1)), tf.float32) for _ in range(2))
     net = CarNet(residual=True, seed=1)
     net.weights[-1].assign([0.1])  # by which the black that fills up the last part has an error
-    found = [
-        tf.function(train_car.make_loss_and_gradients(net, layers, 37, 0))(jpg, bmp)
-        for layers in (direct_layers, fast_layers)
-    ]
-    assert train_car.parts_of(37, 32, fast_layers) == (2, 19)
+    found = []
+    for layers in (direct_layers, fast_layers):
+        step = training_step.make_loss_and_gradients(
+            net.trainable_variables, errors_of(net, layers), 37, 0, layers is direct_layers
+        )
+        found.append(tf.function(step)(jpg, bmp))
+    assert training_step.parts_of(37, 32) == (2, 19)
     for ours, whole in zip(found[1], found[0], strict=True):
         assert tf.norm(ours - whole) <= 5e-3 * tf.norm(whole)
 
@@ -170,9 +180,9 @@ def test_augmentation_turns_both_patches_alike_and_each_epoch_has_its_own_order(
     bmp[:, 0, 0] = np.arange(24)  # by which a patch is known
     write_patches(tmp_path / "train_1.tfrecords", 255 - bmp, bmp)
     records = check_records(tmp_path)
-    for jpg, turned in training_batches(records, 8, 0, 0, ALL_WAYS).take(12):
+    for jpg, turned in training_batches(records, 8, 0, 0, ALL_TURNS).take(12):
         np.testing.assert_array_equal(jpg, 255 - turned)
-    turns = [turned.numpy() for _, turned in training_batches(records, 8, 0, 0, ALL_WAYS).take(12)]
+    turns = [turned.numpy() for _, turned in training_batches(records, 8, 0, 0, ALL_TURNS).take(12)]
     plain = [clean.numpy() for _, clean in training_batches(records, 8, 0, 0).take(12)]
     assert sum((a != b).any() for a, b in zip(turns, plain, strict=True)) > 6
     epochs = [
@@ -230,7 +240,7 @@ def test_a_port_in_use_and_a_seed_out_of_range(records, tmp_path, refused):
         printed = run("train_car.py", records.folder, tmp_path / "log", *TRAINING, status=1, env=environment)
     assert f"cannot listen at {address}: it is in use" in printed.err and len(printed.err.splitlines()) == 1
     said = refused("train_car.py", records.folder, tmp_path / "log", *RECORDS, "--seed", "9" * 20)
-    assert "argument --seed: invalid whole number of 0..2147483647" in said
+    assert "argument --seed: invalid whole number of 0 to 2147483647" in said
 
 
 def begin(trained, log, jobs, options=TRAINING):
@@ -307,17 +317,18 @@ def test_the_best_weights_are_chosen_by_pixels_whose_receptive_field_is_real(rec
         weight.assign(tf.zeros_like(weight))
     batches = tf.data.Dataset.from_tensors((jpg, bmp))
     for border, wanted in ((0, [100 * (1 - (14 / 32) ** 2)] * 2 + [0, 0]), (9, [0, 0, 0, 0])):
-        borders = border, train_car.inner_border(border, 32, None)
-        found = train_car.make_validate(net, direct_layers, batches, borders)()
+        borders = border, train_car.inner_border(border, 32, False)
+        found = training_step.make_validate(errors_of(net, direct_layers), batches, borders, True)()
         np.testing.assert_allclose(found, wanted, atol=1e-6)
-    assert train_car.inner_border(0, 18, None) == 0 and train_car.inner_border(16, 48, np.ones((8, 8))) == 16
-    started = car_run.Run(
-        tmp_path, tf.distribute.get_strategy(), lambda: train_car.keras.optimizers.Adam(1e-3), True, 0, True
+    assert train_car.inner_border(0, 18, False) == 0 and train_car.inner_border(16, 48, True) == 16
+    strategy = tf.distribute.get_strategy()
+    started = training_run.Run(
+        tmp_path, strategy, lambda: CarNet(True, 0), lambda: keras.optimizers.Adam(1e-3), True
     )
     for step, val_loss, inner_loss in ((1, 50.0, 40.0), (2, 30.0, 45.0), (3, 60.0, 39.0), (4, 20.0, 39.5)):
         started.count(step, 1.0, 1.0)
         started.add_row(val_loss, 100.0, inner_loss, 100.0)
-        assert weights(tmp_path)["step"] == {1: 1, 2: 1, 3: 3, 4: 3}[step]
+        assert stored(tmp_path)["step"] == {1: 1, 2: 1, 3: 3, 4: 3}[step]
 
 
 def test_a_start_from_other_weights_never_ends_with_less(records, tmp_path):
@@ -326,9 +337,9 @@ def test_a_start_from_other_weights_never_ends_with_less(records, tmp_path):
     options = ("--residual", "--steps", 2, "--batch-size", 8, "--val-patches", 256, "--learning-rate", 0.01)
     data = [records.folder / folder for folder in RECORDS]
     run("train_car.py", tmp_path, "log", *data, *options, "--init", "q20")
-    rows, kept = losses(tmp_path / "log"), weights(tmp_path / "log")
+    rows, kept = losses(tmp_path / "log"), stored(tmp_path / "log")
     assert rows[0, 5] < rows[0, 6] and rows[-1, 5] > rows[0, 5] and kept["step"] == 0
-    for name, value in weights(tmp_path / "q20").items():
+    for name, value in stored(tmp_path / "q20").items():
         if name.startswith(("layer", "gains")):
             np.testing.assert_array_equal(kept[name], value)
     spelled = os.path.relpath(tmp_path / "q20/../q20")

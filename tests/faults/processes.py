@@ -40,7 +40,7 @@ def end(process: subprocess.Popen[str], status: int = 0, lines: int = 1) -> Simp
 
 
 def answers_signals(process: subprocess.Popen[str]) -> bool:
-    """Whether it answers SIGTERM itself: a script does so from its first own import on (car_shell.py)."""
+    """Whether it answers SIGTERM itself: a script does so as its first act (cli.start)."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
     return caught is not None and bool(int(caught[1], 16) >> signal.SIGTERM - 1 & 1)
 

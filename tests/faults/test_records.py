@@ -59,7 +59,7 @@ def masked_crc32c(data: bytes) -> int:
 
 def write_set(folder: Path, counts: tuple[int, ...] = COUNTS, seed: int = 0) -> None:
     """A set as the loader writes it: record files, and the split.json that counts them."""
-    from car_ds_loader import frames_of
+    from car.records import frames_of
 
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
@@ -82,9 +82,8 @@ def write_set(folder: Path, counts: tuple[int, ...] = COUNTS, seed: int = 0) -> 
 
 def refusal(folder: Path) -> str:
     """What check_records says against a folder; the test fails if it takes it."""
-    from car_shell import UserError
-
-    from car_ds_loader import check_records
+    from car.errors import UserError
+    from car.records import check_records
 
     with pytest.raises(UserError) as caught:
         check_records(folder)
@@ -108,16 +107,15 @@ def test_each_mutated_record_file_is_refused(tmp_path: Path, long: bool) -> None
     print(f"{count} mutated record files, all refused, {numbered} with the record")
     assert numbered > 0.8 * count
     file.write_bytes(good)
-    from car_ds_loader import check_records
+    from car.records import check_records
 
     assert check_records(tmp_path / "set").total == sum(COUNTS)
 
 
 def test_with_nothing_beside_them_damage_is_seen_by_the_checksums(tmp_path: Path, long: bool) -> None:
     """Files of other programs: no counts, so that a cut at a record's border and an exchange cannot show."""
-    from car_shell import UserError
-
-    from car_ds_loader import check_records
+    from car.errors import UserError
+    from car.records import check_records
 
     write_set(tmp_path / "set", counts=(12,))
     (tmp_path / "set/split.json").unlink()
@@ -136,9 +134,8 @@ def test_with_nothing_beside_them_damage_is_seen_by_the_checksums(tmp_path: Path
 
 
 def test_each_mutated_split_file_is_refused_or_harmless(tmp_path: Path, long: bool) -> None:
-    from car_shell import UserError
-
-    from car_ds_loader import check_records
+    from car.errors import UserError
+    from car.records import check_records
 
     write_set(tmp_path / "set")
     path = tmp_path / "set/split.json"

@@ -15,8 +15,11 @@ import pytest
 from conftest import ROOT, TRAINING, Trained, run
 from mutate import examples, harmed
 
+from car.errors import UserError
+from car.weights import load, load_bank
+
 if TYPE_CHECKING:
-    from car_run import Run
+    from car.training_run import Run
 
 WEIGHTS, NET = "model_checkpoint.npz", "model_checkpoint.json"
 
@@ -31,13 +34,9 @@ def log_of(folder: Path) -> Path:
 
 
 def refusal(log: Path) -> str:
-    """What load_nets says against a log folder; the test fails if it takes it."""
-    from car_shell import UserError
-
-    from model_car import load_nets
-
+    """What load_bank says against a log folder; the test fails if it takes it."""
     with pytest.raises(UserError) as caught:
-        load_nets(log)
+        load_bank(log)
     text = str(caught.value)
     assert "\n" not in text and str(log) in text and len(text) < 600
     return text
@@ -50,26 +49,23 @@ def arrays_of(log: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("where", [".", "q10"])
 def test_mutated_weights_are_refused_or_the_same(tmp_path: Path, long: bool, where: str) -> None:
-    from car_shell import UserError
-
-    from model_car import load_net, load_nets
-
     log = log_of(tmp_path / "log")
-    good = [np.asarray(weight) for weight in load_net(log).weights]
+    good = load(log).parameters
     path = log / where / WEIGHTS
     mutants = examples(harmed(path.read_bytes()), 500 if long else 100)
     same = 0
     for mutant in mutants:
         path.write_bytes(mutant)
         try:
-            nets = load_nets(log).values()
+            bank = load_bank(log).values()
         except UserError as error:
             assert str(path) in str(error) and "\n" not in str(error)
         else:  # as in a date, which nobody reads
             same += 1
-            for net in nets:
-                for weight, value in zip(net.weights, good, strict=True):
-                    np.testing.assert_array_equal(np.asarray(weight), value)
+            for net in bank:
+                for layer, expected in zip(net.parameters, good, strict=True):
+                    for array, value in zip(layer, expected, strict=True):
+                        np.testing.assert_array_equal(array, value)
     print(f"{len(mutants)} mutated weights: {len(mutants) - same} refused, {same} the same to the bit")
     assert same < len(mutants) / 4
 
@@ -150,10 +146,6 @@ def test_weights_that_ask_for_all_memory(tmp_path: Path) -> None:
 
 
 def test_mutated_json_beside_the_weights(tmp_path: Path, long: bool) -> None:
-    from car_shell import UserError
-
-    from model_car import load_nets
-
     log = log_of(tmp_path / "log")
     good = (log / NET).read_bytes()
     content = json.loads(good)
@@ -165,7 +157,7 @@ def test_mutated_json_beside_the_weights(tmp_path: Path, long: bool) -> None:
     for mutant in examples(harmed(good), 500 if long else 100):
         (log / NET).write_bytes(mutant)
         try:
-            assert load_nets(log)[None].residual is True
+            assert load_bank(log)[None].residual is True
         except UserError as error:
             assert "\n" not in str(error)
 
@@ -232,9 +224,12 @@ def test_all_states_damaged(trained: Trained, log: Path) -> None:
 def restored(log: Path) -> "Run":
     import keras
     import tensorflow as tf
-    from car_run import Run
 
-    run = Run(log, tf.distribute.get_strategy(), lambda: keras.optimizers.Adam(1e-4), True, 0, True)
+    from car.training_run import Run
+    from model_car import CarNet
+
+    strategy = tf.distribute.get_strategy()
+    run = Run(log, strategy, lambda: CarNet(True), lambda: keras.optimizers.Adam(1e-4), True)
     run.restore()
     return run
 
@@ -273,8 +268,7 @@ def test_other_damaged_files_of_a_log(trained: Trained, log: Path, name: str, da
 
 
 def test_mutated_losses_are_refused_or_rows(log: Path, long: bool) -> None:
-    from car_run import read_losses
-    from car_shell import UserError
+    from car.training_run import read_losses
 
     good = (log / "losses.csv").read_bytes()
     for mutant in examples(harmed(good), 500 if long else 100):

@@ -145,7 +145,7 @@ def train(args: argparse.Namespace, run: "training_run.Run", work: Work) -> int:
             if at_row:
                 row = run.add_row(*work.validate(step))
                 work.show(row)
-                cli.say(described(row))
+                cli.say(str(row))
             if at_row or stop.asked() or progress.seconds - saved_at > SECONDS_BETWEEN_STATES:
                 run.save()
                 saved_at = progress.seconds
@@ -165,7 +165,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     cluster = workers.read_cluster(os.environ.get("TF_CONFIG", ""))
     chief = cluster is None or cluster.chief
     strategy = workers.make_strategy(cluster)  # before anything is computed, as TensorFlow asks
-    check_batch_size(args, strategy.num_replicas_in_sync)
+    if args.batch_size % (replicas := strategy.num_replicas_in_sync):
+        raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {replicas} replicas")
     train_set, val_set = read_through(args.train), read_through(args.val)
     check_sizes(args, train_set, val_set)
     train_split, val_split = split.read(args.train), split.read(args.val)
@@ -194,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if chief and run.rows:
             # Again where finished: a kill may have come before it.
             pictures.draw_losses(args.log / training_run.PICTURE_FILE, run.rows)
-            cli.say(verdict(run, args.log))
+            cli.say(training_run.verdict(run))
     return status
 
 
@@ -209,12 +210,6 @@ def read_through(folder: Path) -> "records.RecordSet":
     size = f"{found.side}x{found.side}"
     cli.say(f"{folder}: {found.total} patches of {size}, MSE of the JPG {found.mse:.3f}")
     return found
-
-
-def check_batch_size(args: argparse.Namespace, replicas: int) -> None:
-    """Raise UserError for a batch that the replicas cannot share evenly."""
-    if args.batch_size % replicas:
-        raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {replicas} replicas")
 
 
 def check_sizes(
@@ -397,33 +392,6 @@ def prepare(
 
     shown = next(iter(val_batches))
     return Work(next_batch, train_step, validate, lambda row: send(row, shown))
-
-
-# ---- what is said --------------------------------------------------------------------------
-
-
-def described(row: "training_run.Row") -> str:
-    """A row as a line for people; with the inner losses where these are of other pixels."""
-    parts = [f"step {row.step:6}"]
-    if row.step:
-        parts.append(f"train {row.train_loss:.3f} (JPG {row.train_jpg_mse:.3f})")
-    parts.append(f"val {row.val_loss:.3f} (JPG {row.val_jpg_mse:.3f})")
-    if (row.inner_loss, row.inner_jpg_mse) != (row.val_loss, row.val_jpg_mse):
-        parts.append(f"inner {row.inner_loss:.3f} (JPG {row.inner_jpg_mse:.3f})")
-    return "   ".join([*parts, f"rate {row.learning_rate:.2e}"])
-
-
-def verdict(run: "training_run.Run", log: Path) -> str:
-    """What came of a training, in a line: the best weights' loss beside the JPG's own."""
-    jpg_mse = run.rows[-1].inner_jpg_mse
-    line = f"best validation loss {run.best:.3f}, the JPG's {jpg_mse:.3f}; all in {log}"
-    if run.best < jpg_mse:
-        return line
-    return (
-        f"{line}\nworse than no correction: do not use this net yet. Train on with a larger --steps, or into "
-        f"a new log folder with --residual or a lower --learning-rate, and see whether the pairs belong "
-        f"together (read_tfrecord.py --sheet)"
-    )
 
 
 if __name__ == "__main__":

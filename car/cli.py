@@ -198,7 +198,7 @@ class Progress:
         )
         self._rich = progress.Progress(*columns, disable=not self.live)
         self._start = self._drawn = time.monotonic()
-        self._note = ""
+        self._note, self._ahead = "", 0.0
         self._task = self._rich.add_task(
             "", total=total, completed=done, count=f"{done}/{total}", unit=unit, note=""
         )
@@ -220,13 +220,13 @@ class Progress:
         """Count finished units; note is shown behind the bar (a loss, a rate)."""
         self.done += count
         self._note = note
-        self.part(0.0)
+        self.part(max(0.0, self._ahead - count))
 
-    def part(self, share: float) -> None:
-        """Show how much of the unit in hand is done, 0..1."""
-        self._rich.update(
-            self._task, completed=self.done + share, count=f"{self.done}/{self.total}", note=self._note
-        )
+    def part(self, ahead: float) -> None:
+        """Show how much is done beyond the finished units: 0.5 of one, or more where several are in hand."""
+        self._ahead = ahead
+        completed, count = self.done + ahead, f"{self.done}/{self.total}"
+        self._rich.update(self._task, completed=completed, count=count, note=self._note)
         if not self.live and time.monotonic() - self._drawn >= LINE_SECONDS:
             self._draw()
 

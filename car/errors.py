@@ -17,7 +17,7 @@ class Stopped(Exception):
 
 def reason_of(error: Exception) -> str:
     """What a fault says, in one line; one of TensorFlow's without the names of its operations."""
-    said = str(getattr(error, "message", None) or error or repr(error))
+    said = str(getattr(error, "message", None) or str(error) or repr(error))
     return re.sub(r"^(\{\{.*?\}\} ?)+|\s*\[(Op:|\[).*$", "", said.splitlines()[0])
 
 

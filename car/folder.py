@@ -169,16 +169,19 @@ def in_order(
 ) -> Iterator[tuple[Path, "Future[Saved]"]]:
     """Yield (jpg, future of Saved) in order; result() raises BadImage for a bad image.
 
-    watch is told how much of the image in the nets is done. Ends with the image in hand where a signal asks
-    for it.
+    watch is told how far the nets are beyond the images that were yielded, in images. Ends with the image in
+    hand where a signal asks for it.
     """
+    waiting: tuple[Path, Future[Saved]] | None = None
+
+    def tell(share: float) -> None:
+        watch(share + (waiting is not None))
 
     def finish(jpg: Path, loaded: Loaded, made: list[NetPlane]) -> Saved:
         return save(job, jpg, corrector.finish(loaded.picture, made), loaded.truth)
 
     with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
         following = loading.submit(load, job, corrector, jpegs[0])
-        waiting = None
         for jpg, after in zip(jpegs, [*jpegs[1:], None], strict=True):
             loading_this = following
             if after:
@@ -188,7 +191,7 @@ def in_order(
                 outcome.set_exception(fault)
             else:
                 loaded = loading_this.result()
-                outcome = saving.submit(finish, jpg, loaded, corrector.through_nets(loaded.picture, watch))
+                outcome = saving.submit(finish, jpg, loaded, corrector.through_nets(loaded.picture, tell))
             if waiting:
                 yield waiting
             waiting = jpg, outcome

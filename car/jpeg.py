@@ -149,9 +149,8 @@ def share_contradicted(jpg: Pixels, clean: Pixels, table: Floats) -> float:
         holds = (largest[:, 1:] > 1.5 * steps[1:]).any(axis=1)
         holds &= (decoded.min(axis=1) > 0) & (decoded.max(axis=1) < 255)
         counted += int(holds.sum())
-        contradicted += int(
-            (np.abs(before - after) > steps + ROUNDING_OF_COEFFICIENT)[holds].any(axis=1).sum()
-        )
+        too_far = (np.abs(before - after) > steps + ROUNDING_OF_COEFFICIENT).any(axis=1)
+        contradicted += int((too_far & holds).sum())
     return contradicted / max(counted, 1)
 
 

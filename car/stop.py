@@ -64,5 +64,5 @@ def _answer(number: int, _frame: FrameType | None) -> None:
 
 def _say(line: str) -> None:
     """Write a line as a signal handler may: past Python's buffers, which may be in use just now."""
-    start = "\r\x1b[2K" if os.isatty(_terminal) else ""  # over a progress bar
+    start = "\r\x1b[2K\x1b[?25h" if os.isatty(_terminal) else ""  # over a bar, which hides the cursor
     os.write(_terminal, f"{start}{Path(sys.argv[0]).name}: {line}\n".encode(errors="backslashreplace"))

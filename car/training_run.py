@@ -45,6 +45,16 @@ class Row(NamedTuple):
     inner_jpg_mse: float
     learning_rate: float
 
+    def __str__(self) -> str:
+        """The row as a line for people; with the inner losses where these are of other pixels."""
+        parts = [f"step {self.step:6}"]
+        if self.step:
+            parts.append(f"train {self.train_loss:.3f} (JPG {self.train_jpg_mse:.3f})")
+        parts.append(f"val {self.val_loss:.3f} (JPG {self.val_jpg_mse:.3f})")
+        if (self.inner_loss, self.inner_jpg_mse) != (self.val_loss, self.val_jpg_mse):
+            parts.append(f"inner {self.inner_loss:.3f} (JPG {self.inner_jpg_mse:.3f})")
+        return "   ".join([*parts, f"rate {self.learning_rate:.2e}"])
+
 
 class Net(Protocol):
     """What a run needs of the net that it trains (model_car.CarNet)."""
@@ -272,6 +282,19 @@ class Run:
                 weights.save(self.log, weights.Weights(net.residual, net.constants(), net.gains, *about))
             write_losses(self.log / CSV_FILE, self.rows)
         return row
+
+
+def verdict(run: Run) -> str:
+    """What came of a training, in a line: the best weights' loss beside the JPG's own."""
+    jpg_mse = run.rows[-1].inner_jpg_mse
+    line = f"best validation loss {run.best:.3f}, the JPG's {jpg_mse:.3f}; all in {run.log}"
+    if run.best < jpg_mse:
+        return line
+    return (
+        f"{line}\nworse than no correction: do not use this net yet. Train on with a larger --steps, or into "
+        f"a new log folder with --residual or a lower --learning-rate, and see whether the pairs belong "
+        f"together (read_tfrecord.py --sheet)"
+    )
 
 
 # ---- TensorBoard ---------------------------------------------------------------------------

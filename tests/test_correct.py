@@ -397,3 +397,19 @@ def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):
 def test_bad_arguments_from_the_shell(tmp_path):
     printed = run("run_car_images.py", tmp_path, "pretrained", "nowhere", "results", status=2)
     assert "usage:" in printed.err and "there is no folder" in printed.err
+
+
+def test_the_readme_example_from_python(tmp_path, monkeypatch, capsys):
+    """As it stands there, from the root of the suite; its pixels are those of the script."""
+    text = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(ROOT)
+    names = {}
+    exec(text, names)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "(400, 600, 3) uint8" and len(printed) == 4
+    coarseness, rest = printed[1].split(" ", 1)
+    assert 2.3 < float(coarseness) < 2.7 and "factor=2.5" in rest  # of quality 20
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/coffee.jpg").write_bytes((ROOT / "samples/coffee.jpg").read_bytes())
+    run("run_car_images.py", tmp_path, "pretrained", "data", "results")
+    np.testing.assert_array_equal(names["corrected"].pixels, pixels(tmp_path / "results/coffee_car.bmp"))

@@ -91,12 +91,12 @@ def test_a_net_worse_than_none_is_told_and_stays_within_the_limits(tmp_path):
 
 def test_the_last_line_and_the_picture_show_a_net_worse_than_none(tmp_path):
     class Ended:
-        best, rows = 120.0, [training_run.Row(9, 1.0, 1.0, 1.0, 1.0, 120.0, 100.0, 1e-3)]
+        log, best, rows = tmp_path, 120.0, [training_run.Row(9, 1.0, 1.0, 1.0, 1.0, 120.0, 100.0, 1e-3)]
 
-    told = train_car.verdict(Ended, tmp_path)
+    told = training_run.verdict(Ended)
     assert "worse than no correction" in told and "--steps" in told
     Ended.best = 99.0
-    assert "worse" not in train_car.verdict(Ended, tmp_path)
+    assert "worse" not in training_run.verdict(Ended)
     rows = [
         training_run.Row(0, np.nan, np.nan, 100.0, 100.0, 1, 1, 1e-3),
         training_run.Row(10, 5000.0, 100.0, 5000.0, 100.0, 1, 1, 1e-3),

@@ -63,18 +63,18 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
 
 
 def kill_often(
-    begin: Callable[[], subprocess.Popen[str]], lock: Path, check: Callable[[], None], kills: int, seed: int
+    begin: Callable[[], subprocess.Popen[str]], holder: Path, check: Callable[[], None], kills: int, seed: int
 ) -> None:
     """Start the same command again and again, kill -9 at random moments of its work; let it end, and check.
 
     begin starts the command, on what the runs before have left; its work has begun once it is named
-    in the lock; check asserts what an undisturbed run gives, and clears it away.
+    as the lock's holder; check asserts what an undisturbed run gives, and clears it away.
     """
     moments, longest, done = random.Random(seed), 0.5, 0
     while done < kills:
         process = begin()
         try:
-            if wait_until(functools.partial(holds, process, lock), process):
+            if wait_until(functools.partial(holds, process, holder), process):
                 process.wait(moments.uniform(0, longest))
         except subprocess.TimeoutExpired:
             done += 1
@@ -90,10 +90,10 @@ def kill_often(
     check()
 
 
-def holds(process: subprocess.Popen[str], lock: Path) -> bool:
+def holds(process: subprocess.Popen[str], holder: Path) -> bool:
     """Whether the lock is the process's own, not one that a killed run has left."""
     try:
-        return f"process {process.pid} " in lock.read_text()
+        return f"process {process.pid} " in holder.read_text()
     except FileNotFoundError:  # not yet there, or just removed
         return False
 

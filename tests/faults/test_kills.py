@@ -23,7 +23,7 @@ def kill_loader(script: str, which: str, records: SimpleNamespace, folder: Path,
         shutil.rmtree(folder / which)
 
     folder.mkdir()
-    kill_often(begin, folder / f".{which}.lock", check, kills, seed=len(script))
+    kill_often(begin, folder / f".{which}.lock.holder", check, kills, seed=len(script))
 
 
 def test_loaders(records: SimpleNamespace, tmp_path: Path, long: bool) -> None:
@@ -62,7 +62,7 @@ def kill_training(trained: SimpleNamespace, log: Path, kills: int) -> None:
         assert others == {name for name in whole if not name.startswith(("state/", "tensorboard/"))}
         shutil.rmtree(log)
 
-    kill_often(begin, log / ".car.lock", check, kills, seed=1)
+    kill_often(begin, log / ".car.lock.holder", check, kills, seed=1)
 
 
 def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
@@ -81,7 +81,7 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
         assert contents(results) == whole
         shutil.rmtree(results)
 
-    kill_often(begin, results / ".car_1_of_1.lock", check, kills, seed=2)
+    kill_often(begin, results / ".car_1_of_1.lock.holder", check, kills, seed=2)
 
 
 def test_training_and_correction(trained: SimpleNamespace, tmp_path: Path, long: bool) -> None:

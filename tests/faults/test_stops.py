@@ -1,13 +1,15 @@
 """Ctrl-C and SIGTERM: the scripts end after the step or image in hand, and say how to go on."""
 
 import functools
+import os
 import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TRAINING
+from conftest import TRAINING, Trained
+from PIL import Image
 from processes import answers_signals, contents, end, start, together, wait_until
 
 
@@ -18,8 +20,9 @@ def test_loader_leaves_the_older_set(records: SimpleNamespace, tmp_path: Path) -
     process = start("load_train_data.py", records.folder, *again)
     assert wait_until(lambda: any(tmp_path.glob(".set.partial/*.tfrecords")), process)
     process.send_signal(signal.SIGINT)
-    told = end(process, 130).err
-    assert "stopped by Ctrl-C" in told and "is as it was" in told and "starts anew" in told
+    told = end(process, 130, lines=2).err
+    assert told.splitlines()[0].endswith("ending after this image; once more to end now")
+    assert "stopped by Ctrl-C" in told and "is as it was" in told and "starts again" in told
     assert contents(tmp_path) == older and len(list(tmp_path.iterdir())) == 1
 
 
@@ -41,7 +44,8 @@ def test_correction_goes_on_with_skip_existing(trained: SimpleNamespace, tmp_pat
     process = start(*command)
     assert wait_until(lambda: any(tmp_path.glob("results/*.bmp")), process)
     process.send_signal(signal.SIGINT)
-    told = end(process, 130)
+    told = end(process, 130, lines=2)
+    assert "ending after this image" in told.err
     assert "stopped by Ctrl-C; with --skip-existing the same command goes on" in told.err
     done = [path for path in (tmp_path / "results").iterdir() if path.suffix == ".bmp"]
     assert 0 < len(done) < 18 and f"corrected {len(done)} of 18" in told.out
@@ -50,6 +54,23 @@ def test_correction_goes_on_with_skip_existing(trained: SimpleNamespace, tmp_pat
     told = end(start(*command, "--skip-existing")).out
     assert f"corrected {18 - len(done)} of 18" in told and f"{len(done)} were there already" in told
     assert len(list((tmp_path / "results").iterdir())) == 18 + 1
+
+
+def test_a_second_ctrl_c_ends_at_once(trained: Trained, tmp_path: Path) -> None:
+    """Amid an image that takes a minute: the first is answered while the nets work, the second ends it."""
+    (tmp_path / "data").mkdir()
+    Image.linear_gradient("L").resize((8000, 8000)).save(tmp_path / "data/large.jpg", quality=20)
+    results = tmp_path / "results"
+    process = start("run_car_images.py", tmp_path, trained.log, "data", results, "--conv", "direct")
+    assert wait_until((results / ".car_1_of_1.lock.holder").exists, process)
+    time.sleep(2)
+    began = time.monotonic()
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    assert "ending after this image; once more to end now" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert "stopped by Ctrl-C at once" in end(process, 130).err
+    assert time.monotonic() - began < 10 and os.listdir(results) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

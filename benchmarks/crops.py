@@ -6,8 +6,8 @@
 It writes over the README's picture.
 """
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from car_images import side_by_side
-from car_types import Pixels
+from car import cli, pictures
+from car.arrays import Pixels
 
 # Name, quality, and the crop's left, top.
 CROPS = (("astronaut", 10, 176, 64), ("coffee", 20, 180, 44))
@@ -31,13 +31,13 @@ def crop(path: Path, left: int, top: int) -> Pixels:
     return np.asarray(part.resize((SIDE * MAGNIFIED,) * 2, Image.Resampling.NEAREST))
 
 
-def main() -> None:
-    """Write the sheet."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", type=Path, help="what run_car_images.py wrote for samples")
-    results = parser.parse_args().results
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the sheet. Returns the exit status."""
+    parser = cli.parser(__doc__)
+    parser.set_defaults(workdir=".")  # there is no WORKDIR: the folder is what the shell says
+    parser.add_argument("results", help="what run_car_images.py wrote for samples")
+    results = cli.parse(parser, argv, inputs=["results"]).results
     rows = []
     for name, quality, *corner in CROPS:
         kinds = {
@@ -45,12 +45,13 @@ def main() -> None:
             "corrected": results / f"{name}_car.bmp",
             "original": ROOT / f"samples/{name}.bmp",
         }
-        rows.append(side_by_side([crop(path, *corner) for path in kinds.values()], list(kinds)))
+        rows.append(pictures.side_by_side([crop(path, *corner) for path in kinds.values()], list(kinds)))
     sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
     for number, row in enumerate(rows):
         sheet.paste(row, (0, number * row.height))
     sheet.save(ROOT / "benchmarks/crops.png", optimize=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,15 +4,16 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import car_shell  # noqa: F401  (first: it starts TensorFlow quietly)
 import numpy as np
 import tensorflow as tf
-from car_types import Floats, Pixels
 
-from model_car import LAYERS, RADIUS, CarNet
-from run_car_images import TILE_SIDE, correct_plane, make_forward
+import model_car
+from car import choice, weights
+from car.arrays import Floats, Pixels
+from car.weights import Weights
+from model_car import CarNet
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ def onnx_file(net: CarNet, path: Path) -> None:
         arrays.append(numpy_helper.from_array(bias.numpy(), f"bias{number}"))
         nodes.append(helper.make_node("Conv", [name, f"kernel{number}", f"bias{number}"], [f"conv{number}"]))
         name = f"conv{number}"
-        if number < len(LAYERS):
+        if number < len(weights.LAYERS):
             nodes.append(helper.make_node("Relu", [name], [f"relu{number}"]))
             name = f"relu{number}"
     ends = [
@@ -82,7 +83,7 @@ def onnx_file(net: CarNet, path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def engines_for(net: CarNet, luma: Pixels) -> dict[str, Callable[[], Any]]:
+def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
     """{engine: function} that each take a luma plane through the net, whole, with mirrored edges.
 
     The others see the padded plane at one go, up to 2048 rows and columns at a time (their memory).
@@ -91,10 +92,11 @@ def engines_for(net: CarNet, luma: Pixels) -> dict[str, Callable[[], Any]]:
     import openvino
     import torch
 
-    plane = np.pad(luma, RADIUS, mode="symmetric").astype(np.float32)
+    net, halo = model_car.net_of(trained), weights.RADIUS
+    plane = np.pad(luma, halo, mode="symmetric").astype(np.float32)
     step = 2048
     tiles = [
-        np.ascontiguousarray(plane[top : top + step + 2 * RADIUS, left : left + step + 2 * RADIUS])
+        np.ascontiguousarray(plane[top : top + step + 2 * halo, left : left + step + 2 * halo])
         for top in range(0, luma.shape[0], step)
         for left in range(0, luma.shape[1], step)
     ]
@@ -108,7 +110,7 @@ def engines_for(net: CarNet, luma: Pixels) -> dict[str, Callable[[], Any]]:
     compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", settings)
     plain, last = torch_net(net), torch_net(net).to(memory_format=torch.channels_last)
     graph = tf.function(lambda x: net(x, padding="VALID"), reduce_retracing=True)
-    fast, direct = (make_forward(net, RADIUS, conv) for conv in ("fast", "direct"))
+    fast, direct = (model_car.make_corrector({None: trained}, conv=conv) for conv in ("fast", "direct"))
 
     def in_torch(model: torch.nn.Module, layout: torch.memory_format) -> None:
         with torch.inference_mode():
@@ -116,8 +118,8 @@ def engines_for(net: CarNet, luma: Pixels) -> dict[str, Callable[[], Any]]:
                 model(torch.from_numpy(tile)[None, None].to(memory_format=layout))
 
     return {
-        "suite": lambda: correct_plane(luma, fast, TILE_SIDE, RADIUS),
-        "suite --conv direct": lambda: correct_plane(luma, direct, TILE_SIDE, RADIUS),
+        "suite": lambda: fast.through_net(luma, choice.Choice(None)),
+        "suite --conv direct": lambda: direct.through_net(luma, choice.Choice(None)),
         "TensorFlow": lambda: [graph(tf.constant(tile)[None, ..., None]) for tile in tiles],
         "PyTorch": lambda: in_torch(plain, torch.contiguous_format),
         "PyTorch channels-last": lambda: in_torch(last, torch.channels_last),

@@ -1,4 +1,4 @@
-"""Search the points of car_conv.py: the pairs +-p for which Toom-Cook rounds least.
+"""Search the points of car/fast_conv.py: the pairs +-p for which Toom-Cook rounds least.
 
     python benchmarks/points.py 8
     python benchmarks/points.py 10
@@ -10,7 +10,6 @@ root of the mean square, in deviations of the outputs (the largest one is of the
 depends on chance).
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
@@ -20,9 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-from car_conv import PAIRS, TAPS, toom_cook
-from car_shell import Progress, run
-from car_types import Doubles
+
+from car import cli, fast_conv
+from car.arrays import Doubles
 
 MAPS_IN, MAPS_OUT, BLOCKS = 64, 8, 256
 USUAL = {8: "1/4 1/2 3/4 1 3/2 2", 10: "1/4 1/2 3/4 1 4/3 2 4"}
@@ -32,16 +31,17 @@ SHOWN = 10
 def layer(outputs: int, seed: int) -> tuple[Doubles, Doubles, Doubles]:
     """Inputs as after a ReLU [n, maps in, blocks], a kernel [7, maps in, maps out], and the true outputs."""
     rng = np.random.default_rng(seed)
-    inputs = np.maximum(rng.standard_normal((outputs + TAPS - 1, MAPS_IN, BLOCKS)), 0)
-    kernel = rng.standard_normal((TAPS, MAPS_IN, MAPS_OUT))
-    windows = np.stack([inputs[row : row + TAPS] for row in range(outputs)])
+    inputs = np.maximum(rng.standard_normal((outputs + fast_conv.TAPS - 1, MAPS_IN, BLOCKS)), 0)
+    kernel = rng.standard_normal((fast_conv.TAPS, MAPS_IN, MAPS_OUT))
+    windows = np.stack([inputs[row : row + fast_conv.TAPS] for row in range(outputs)])
     return inputs, kernel, np.einsum("rjcn,jck->rkn", windows, kernel)
 
 
 def error(pairs: Sequence[Fraction], inputs: Doubles, kernel: Doubles, truth: Doubles) -> float:
     """Root mean square error of the outputs in float32 by these pairs, in deviations of the outputs."""
+    taps = fast_conv.TAPS
     try:
-        matrices = toom_cook(len(inputs) - TAPS + 1, TAPS, tuple(map(float, pairs)))
+        matrices = fast_conv.toom_cook(len(inputs) - taps + 1, taps, tuple(map(float, pairs)))
     except np.linalg.LinAlgError:
         return np.inf
     a, g, b = (matrix.astype(np.float32) for matrix in matrices)
@@ -51,32 +51,32 @@ def error(pairs: Sequence[Fraction], inputs: Doubles, kernel: Doubles, truth: Do
     return float(np.sqrt(np.square(np.tensordot(a, products, 1) - truth).mean()) / truth.std())
 
 
-def main() -> int:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("outputs", type=int, choices=PAIRS, help="computed together")
-    outputs = parser.parse_args().outputs
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table. Returns the exit status."""
+    parser = cli.parser(__doc__)
+    parser.set_defaults(workdir=".")  # there is no WORKDIR
+    parser.add_argument("outputs", type=int, choices=fast_conv.PAIRS, help="computed together")
+    outputs = cli.parse(parser, argv).outputs
     fractions = sorted({Fraction(p, q) for p in range(1, 6) for q in range(1, 6) if q <= 4 * p <= 16 * q})
     usual = tuple(map(Fraction, USUAL[outputs].split()))
-    chosen = tuple(Fraction(pair).limit_denominator(5) for pair in PAIRS[outputs])
+    chosen = tuple(Fraction(pair).limit_denominator(5) for pair in fast_conv.PAIRS[outputs])
     choices = [*combinations(fractions, len(chosen)), usual]
     first, second = layer(outputs, 1), layer(outputs, 2)
     errors = {}
-    with Progress(len(choices), "choices") as progress:
+    with cli.Progress(len(choices), "choices") as progress:
         for pairs in choices:
             errors[pairs] = error(pairs, *first)
             progress.step()
     order = sorted(errors, key=lambda pairs: errors[pairs])
-    print(f"of {len(errors)} choices; error on the layer searched with, and on another")
+    cli.say(f"of {len(errors)} choices; error on the layer searched with, and on another")
     ranks = {pairs: rank for rank, pairs in enumerate(order, start=1)}
-    shown = [("best", pairs) for pairs in order[:SHOWN]] + [("car_conv", chosen), ("usual", usual)]
+    shown = [("best", pairs) for pairs in order[:SHOWN]] + [("fast_conv", chosen), ("usual", usual)]
     for name, pairs in shown:
         both = f"{errors[pairs]:.1e} {error(pairs, *second):.1e}"
-        print(f"{name:9} {both}  rank {ranks[pairs]:5d}  {', '.join(map(str, pairs))}")
+        cli.say(f"{name:9} {both}  rank {ranks[pairs]:5d}  {', '.join(map(str, pairs))}")
     return 0
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(main())

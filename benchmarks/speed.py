@@ -18,26 +18,42 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import car_shell
+import engines
+import keras
 import numpy as np
 import tensorflow as tf
-from car_images import decode_jpeg, find_clean, jpeg_bytes, read_jpeg, read_luma
-from car_types import Floats, Pixels
-from engines import THREADS, engines_for, torch_step
 from PIL import Image
 
 import car_ds_loader
-from model_car import RADIUS, Bank, CarNet, Layers, direct_layers, fast_layers, load_nets
-from run_car_images import TILE_SIDE, correct_plane, correct_planes, make_choice, make_forward
-from train_car import make_loss_and_gradients
+import model_car
+from car import choice, cli, images, pairs, records, training_step, weights
+from car.arrays import Floats, Pixels
+from model_car import CarNet, Layers
 
-Figures = dict[str, Any]  # what goes into the JSON
+Figures = dict[str, float]  # what goes into the JSON
 
+
+class NetRow(TypedDict):
+    """The engines side by side on squares of one size."""
+
+    side: int
+    speeds: dict[str, float]  # by engine, megapixels a second
+    ratio: float  # of the suite to the fastest other one
+
+
+class TrainingRow(NetRow):
+    """The engines side by side on one kind of batch."""
+
+    batch: int
+    border: int
+
+
+SCRIPTS = ("load_train_data.py", "load_val_data.py", "read_tfrecord.py", "train_car.py", "run_car_images.py")
 PARTS = ("difference", "net", "training", "loader", "folder", "memory", "start")
 
 
@@ -49,20 +65,20 @@ def texture(side: int, seed: int = 0) -> Pixels:
     return np.clip(smooth + rng.integers(-12, 13, (side, side)), 0, 255).astype(np.uint8)
 
 
-def seconds(run: Callable[[], Any]) -> float:
+def seconds(run: Callable[[], object]) -> float:
     """Wall-clock seconds of one call."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def in_turns(engines: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Time {name: function} in turns after one warm-up each. Returns {name: seconds of each round}."""
-    for run in engines.values():
+    for run in runs.values():
         run()
-    times: dict[str, list[float]] = {name: [] for name in engines}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, run in engines.items():
+        for name, run in runs.items():
             times[name].append(seconds(run))
     return times
 
@@ -78,72 +94,76 @@ def compared(times: dict[str, list[float]], megapixels: float) -> tuple[dict[str
 # ---- the sections --------------------------------------------------------------------------
 
 
-def time_net(net: CarNet, sizes: Sequence[int], rounds: int) -> list[Figures]:
+def time_net(sizes: Sequence[int], rounds: int) -> list[NetRow]:
     """Megapixels a second of every engine and size; ratio of the suite to the fastest other one."""
-    rows = []
+    rows: list[NetRow] = []
+    trained = weights.load(model_car.shipped())
     for side in sizes:
-        times = in_turns(engines_for(net, texture(side)), rounds if side <= 2048 else max(3, rounds // 2))
+        runs = engines.engines_for(trained, texture(side))
+        times = in_turns(runs, rounds if side <= 2048 else max(3, rounds // 2))
         speeds, ratio = compared(times, side * side / 1e6)
         rows.append({"side": side, "speeds": speeds, "ratio": ratio})
         shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
-        print(f"net, {side}x{side}, megapixels a second: {shown}; ratio {rows[-1]['ratio']:.2f}", flush=True)
+        cli.say(f"net, {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
     return rows
 
 
-def measure_difference(nets: Bank, images: Path) -> Figures:
+def measure_difference(folder: Path) -> Figures:
     """The fast form against the direct one over a folder of clean images at qualities 10 to 40."""
-    fast, direct = (make_choice(nets, RADIUS, conv) for conv in ("fast", "direct"))
+    correctors = [model_car.load_corrector(conv=conv) for conv in ("fast", "direct")]
     largest, equal, pixels = 0.0, 0, 0
-    for source in find_clean(images):
-        clean = read_luma(source.clean)
+    for source in pairs.find_clean(folder):
+        clean = images.read_luma(source.clean)
         for quality in (10, 20, 30, 40):
-            (luma,) = decode_jpeg(jpeg_bytes(clean, quality)).planes
-            ours, plain = (
-                correct_plane(luma.samples, choose(luma.steps, 0).forward, TILE_SIDE, RADIUS)
-                for choose in (fast, direct)
-            )
+            picture = images.decode_jpeg(images.jpeg_bytes(clean, quality))
+            ours, plain = (corrector.through_nets(picture)[0].samples for corrector in correctors)
             largest = max(largest, float(np.abs(ours - plain).max()))
             equal += int((np.rint(ours.clip(0, 255)) == np.rint(plain.clip(0, 255))).sum())
             pixels += clean.size
     share = f"{equal / pixels:.4%} of pixels equal when rounded"
-    print(f"fast against direct: {largest:.4f} grey level at most, {share}")
+    cli.say(f"fast against direct: {largest:.4f} grey level at most, {share}")
     return {"largest": largest, "equal": equal / pixels}
 
 
 def suite_step(layers: Layers, jpg: Floats, bmp: Floats, border: int) -> Callable[[], float]:
     """The suite's training step on a batch, float32 [N, side, side, 1] each."""
-    import keras
-
     net, optimizer = CarNet(residual=True), keras.optimizers.Adam(1e-4)
-    optimizer.build(net.trainable_variables)
-    loss_and_gradients = make_loss_and_gradients(net, layers, len(jpg), border)
+    variables = net.trainable_variables
+    optimizer.build(variables)
+
+    def errors(x: tf.Tensor, y: tf.Tensor, border: int) -> tuple[tf.Tensor, tf.Tensor]:
+        error = model_car.squared_error(net, x, y, border, layers)
+        return error, model_car.untouched_error(x, y, border)
+
+    loss_and_gradients = training_step.make_loss_and_gradients(
+        variables, errors, len(jpg), border, whole=layers is model_car.direct_layers
+    )
 
     @tf.function
     def update(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         loss, _, *gradients = loss_and_gradients(x, y)
-        optimizer.apply_gradients(zip(gradients, net.trainable_variables, strict=True))
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
     return lambda: float(update(tf.constant(jpg), tf.constant(bmp)))
 
 
-def time_training(rounds: int, batch: int, side: int, border: int) -> Figures:
+def time_training(rounds: int, batch: int, side: int, border: int) -> TrainingRow:
     """Megapixels a second of a training step, loss, gradient and Adam, without a border in the loss."""
     shape = (batch, side, side, 1)
     jpg, bmp = (np.random.default_rng(seed).integers(0, 256, shape).astype(np.float32) for seed in (0, 1))
     steps = {
-        "suite": suite_step(fast_layers, jpg, bmp, border),
-        "suite --conv direct": suite_step(direct_layers, jpg, bmp, border),
-        "PyTorch": torch_step(False, jpg, bmp, border),
-        "PyTorch channels-last": torch_step(True, jpg, bmp, border),
+        "suite": suite_step(model_car.fast_layers, jpg, bmp, border),
+        "suite --conv direct": suite_step(model_car.direct_layers, jpg, bmp, border),
+        "PyTorch": engines.torch_step(False, jpg, bmp, border),
+        "PyTorch channels-last": engines.torch_step(True, jpg, bmp, border),
     }
     times = in_turns(steps, rounds)
     speeds, ratio = compared(times, jpg.size / 1e6)
     what = f"{batch} of {side}x{side}, loss without {border} pixels"
-    print(f"training step, {what}: " + ", ".join(f"{n} {s:.3f}" for n, s in speeds.items()))
-    print(f"  ratio to the faster PyTorch {ratio:.2f}", flush=True)
-    sizes = {"batch": batch, "side": side, "border": border}
-    return {**sizes, "speeds": speeds, "ratio": ratio}
+    cli.say(f"training step, {what}: " + ", ".join(f"{n} {s:.3f}" for n, s in speeds.items()))
+    cli.say(f"  ratio to the faster PyTorch {ratio:.2f}")
+    return {"batch": batch, "side": side, "border": border, "speeds": speeds, "ratio": ratio}
 
 
 def script(name: str, *args: object) -> float:
@@ -179,9 +199,7 @@ def time_loader(folder: Path) -> Figures:
                         values = (plane[tile].astype("<i2").tobytes() for plane in (jpg, bmp))
                         feature = {
                             name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-                            for name, value in zip(
-                                (car_ds_loader.JPG, car_ds_loader.BMP), values, strict=True
-                            )
+                            for name, value in zip((records.JPG, records.BMP), values, strict=True)
                         }
                         writer.write(
                             tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
@@ -189,21 +207,21 @@ def time_loader(folder: Path) -> Figures:
 
     naive = 20 * 256 / seconds(plain)
     ratio = f"ratio {ours / naive:.1f}"
-    print(f"load_train_data.py: {ours:.0f} patches a second; a plain writer {naive:.0f}; {ratio}")
+    cli.say(f"load_train_data.py: {ours:.0f} patches a second; a plain writer {naive:.0f}; {ratio}")
     return {"patches_a_second": ours, "plain": naive}
 
 
 def time_records(folder: Path) -> Figures:
     """Patches a second of the tf.data pipeline alone, batch 1000 of 32x32."""
-    records = car_ds_loader.check_records(folder / "t_many")
-    batches = iter(car_ds_loader.training_batches(records, 1000, 0, 0, car_ds_loader.ALL_WAYS))
+    found = records.check_records(folder / "t_many")
+    batches = iter(car_ds_loader.training_batches(found, 1000, 0, 0, car_ds_loader.ALL_TURNS))
     next(batches)
     rate = 100 * 1000 / seconds(lambda: [next(batches) for _ in range(100)])
-    print(f"tf.data loader alone: {rate:.0f} patches a second")
+    cli.say(f"tf.data loader alone: {rate:.0f} patches a second")
     return {"pipeline_patches_a_second": rate}
 
 
-def time_folder(folder: Path, nets: Bank) -> Figures:
+def time_folder(folder: Path) -> Figures:
     """run_car_images.py on 100 photographs of 2 megapixels, start-up apart, against the nets alone.
 
     Counted are the photographs' pixels; for each two the nets see three, as chroma has half the sides.
@@ -219,22 +237,25 @@ def time_folder(folder: Path, nets: Bank) -> Figures:
     for number in range(2):
         (folder / f"two/{number}.jpg").write_bytes((data / f"{number:03d}.jpg").read_bytes())
     start_up = script("run_car_images.py", folder, ROOT / "pretrained", "two", "r_two")
-    jpeg = read_jpeg(data / "000.jpg")
-    choose, megapixels = make_choice(nets, RADIUS), jpeg.planes[0].samples.size / 1e6
-    settings = argparse.Namespace(patch_size=TILE_SIDE, overlap=RADIUS, ensemble=False)
-    alone = [seconds(lambda: correct_planes(jpeg.planes, choose, settings)) for _ in range(6)][1:]
+    corrector = model_car.load_corrector()
+    picture = corrector.decode(data / "000.jpg")
+    megapixels = picture.planes[0].samples.size / 1e6
+    alone = [seconds(lambda: corrector.through_nets(picture)) for _ in range(6)][1:]
     spent = script("run_car_images.py", folder, ROOT / "pretrained", "photographs", "r_all") - start_up
-    alone += [seconds(lambda: correct_planes(jpeg.planes, choose, settings)) for _ in range(5)]
+    alone += [seconds(lambda: corrector.through_nets(picture)) for _ in range(5)]
     rate, net_rate = 98 * megapixels / spent, megapixels / float(np.median(alone))
     share = f"the nets alone {net_rate:.2f}: {rate / net_rate:.0%}"
-    print(f"run_car_images.py: {rate:.2f} megapixels a second, {share}")
+    cli.say(f"run_car_images.py: {rate:.2f} megapixels a second, {share}")
     return {"megapixels_a_second": rate, "nets_alone": net_rate}
 
 
 PEAK = """
 import re, runpy, sys
 sys.path.insert(0, {root!r})
-import car_shell, tensorflow as tf
+from car import cli
+cli.start()
+cli.load_tensorflow()
+import tensorflow as tf
 tf.constant(0)
 def peak():  # not getrusage: what it says begins with the parent's peak
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
@@ -250,7 +271,7 @@ print("PEAK", peak() - base)
 
 def measure_memory(folder: Path) -> list[Figures]:
     """Peak memory over the interpreter with TensorFlow, and cost per pixel, for 1 to 100 megapixels."""
-    rows = []
+    rows: list[Figures] = []
     for side in (1000, 3200, 10000):
         data = folder / f"memory{side}"
         data.mkdir()
@@ -261,46 +282,54 @@ def measure_memory(folder: Path) -> list[Figures]:
         )
         peak = int(done.stdout.split("PEAK")[1]) / 2**20
         rows.append({"megapixels": side * side / 1e6, "gigabytes": peak})
-        print(
-            f"peak memory, {side * side / 1e6:.0f} megapixels grey: {peak:.2f} GiB over TensorFlow",
-            flush=True,
-        )
-    forward = make_forward(load_nets(ROOT / "pretrained")[None], RADIUS, "fast")
+        cli.say(f"peak memory, {side * side / 1e6:.0f} megapixels grey: {peak:.2f} GiB over TensorFlow")
+    corrector, blind = model_car.load_corrector(conv="fast"), choice.Choice(None)
     planes = {side: texture(side) for side in (1000, 3200, 10000)}
     times: dict[int, list[float]] = {side: [] for side in planes}
-    correct_plane(planes[1000], forward, TILE_SIDE, RADIUS)
+    corrector.through_net(planes[1000], blind)
     for _ in range(3):
         for side, plane in planes.items():
             calls = max(1, 3200 // side) ** 2
-            spent = [
-                seconds(functools.partial(correct_plane, plane, forward, TILE_SIDE, RADIUS))
-                for _ in range(calls)
-            ]
+            run = functools.partial(corrector.through_net, plane, blind)
+            spent = [seconds(run) for _ in range(calls)]
             times[side].append(sum(spent) / calls)
     for row, side in zip(rows, planes, strict=True):
         row["microseconds_a_pixel"] = float(np.median(times[side])) / side**2 * 1e6
         cost = f"{row['microseconds_a_pixel']:.3f} microseconds a pixel"
-        print(f"cost, {row['megapixels']:.0f} megapixels: {cost}")
+        cli.say(f"cost, {row['megapixels']:.0f} megapixels: {cost}")
     return rows
 
 
-def time_start(folder: Path) -> Figures:
+def time_help() -> Figures:
+    """Seconds of --help of each script, and of a Python that does nothing: medians of 5."""
+    runs: dict[str, Callable[[], object]] = {
+        "Python": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
+        **{name: functools.partial(script, name, "--help") for name in SCRIPTS},
+    }
+    found = {name: float(np.median(times)) for name, times in in_turns(runs, 5).items()}
+    shown = ", ".join(f"{name} {found[name]:.3f}" for name in SCRIPTS)
+    cli.say(f"--help, seconds: {shown}; Python alone {found['Python']:.3f}")
+    return found
+
+
+def time_start(folder: Path) -> dict[str, float | Figures]:
     """Seconds from start to the end of a run over one 512x512 image, over those of `import tensorflow`."""
     data = folder / "one"
     data.mkdir()
     Image.fromarray(texture(512)).save(data / "a.jpg", quality=30)
     bare = [sys.executable, "-c", "import tensorflow"]
-    runs: dict[str, Callable[[], Any]] = {
+    runs: dict[str, Callable[[], object]] = {
         "import": lambda: subprocess.run(bare, check=True, capture_output=True),
         "image": lambda: script("run_car_images.py", folder, ROOT / "pretrained", "one", "r_one"),
     }
     times = in_turns(runs, 5)
     extra = float(np.median(np.array(times["image"]) - np.array(times["import"])))
-    print(f"start to first corrected image: {extra:.2f} s more than import tensorflow")
-    return {"seconds_over_import": extra, "import": float(np.median(times["import"]))}
+    cli.say(f"start to first corrected image: {extra:.2f} s more than import tensorflow")
+    importing = float(np.median(times["import"]))
+    return {"seconds_over_import": extra, "import": importing, "help": time_help()}
 
 
-def draw(path: Path, rows: list[Figures]) -> None:
+def draw(path: Path, rows: Sequence[NetRow]) -> None:
     """Throughput by image size, all engines."""
     from matplotlib.figure import Figure
 
@@ -326,11 +355,10 @@ def draw(path: Path, rows: list[Figures]) -> None:
     figure.savefig(path)
 
 
-def main() -> int:
-    """Run the sections."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = cli.parser(__doc__)
+    parser.set_defaults(workdir=".")  # there is no WORKDIR: the folders are what the shell says
     parser.add_argument(
         "--out",
         type=Path,
@@ -341,36 +369,41 @@ def main() -> int:
     parser.add_argument(
         "--sizes",
         nargs="+",
-        type=int,
+        type=cli.positive,
         default=[512, 1024, 2048, 4096],
         metavar="S",
         help="(512 1024 2048 4096)",
     )
     parser.add_argument(
-        "--images", type=Path, default=ROOT / "samples", metavar="FOLDER", help="for `difference` (samples)"
+        "--images", default=ROOT / "samples", metavar="FOLDER", help="for `difference` (samples)"
     )
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(7)")
+    parser.add_argument("--rounds", type=cli.positive, default=7, metavar="N", help="(7)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="(all)")
-    args = parser.parse_args()
-    nets = load_nets(ROOT / "pretrained")
+    return cli.parse(parser, argv, inputs=["images"])
+
+
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the sections. Returns the exit status."""
+    args = arguments(argv)
     file = args.out.with_suffix(".json")
-    found = json.loads(file.read_text()) if file.exists() else {}
+    found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     found["machine"] = {
-        "threads": THREADS,
+        "threads": engines.THREADS,
         "processor": platform.processor() or platform.machine(),
         "tensorflow": tf.__version__,
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        sections: dict[str, Callable[[], Any]] = {
-            "difference": lambda: measure_difference(nets, args.images),
-            "net": lambda: time_net(nets[None], args.sizes, args.rounds),
+        sections: dict[str, Callable[[], object]] = {
+            "difference": lambda: measure_difference(args.images),
+            "net": lambda: time_net(args.sizes, args.rounds),
             "training": lambda: [
                 time_training(args.rounds, 1000, 32, 0),  # the original's; and how pretrained/ was trained
-                time_training(args.rounds, 4, 96, RADIUS),
+                time_training(args.rounds, 4, 96, weights.RADIUS),
             ],
             "loader": lambda: time_loader(folder) | time_records(folder),
-            "folder": lambda: time_folder(folder, nets),
+            "folder": lambda: time_folder(folder),
             "memory": lambda: measure_memory(folder),
             "start": lambda: time_start(folder),
         }
@@ -383,4 +416,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    car_shell.run(main)
+    sys.exit(main())

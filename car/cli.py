@@ -31,7 +31,6 @@ Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the sh
 
 _loudness = USUAL
 _bar: "Progress | None" = None  # the one that is being shown
-_stderr = 2  # a descriptor of the terminal, also while descriptor 2 is silenced
 
 
 # ---- start and end -------------------------------------------------------------------------
@@ -62,9 +61,7 @@ def start() -> None:
     Before numpy is loaded: its matrix products here are small, and after each OpenBLAS's threads would
     spin in the net's time.
     """
-    global _stderr
-    _stderr = os.dup(2)
-    stop.watch(_stderr)
+    stop.watch(os.dup(2))  # the terminal, also while descriptor 2 is silenced
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Pillow warns of damaged metadata that it passes over, filelock of a system without locks.
@@ -87,13 +84,14 @@ def load_tensorflow() -> None:
 def _silenced() -> Iterator[None]:
     """Silence file descriptor 2, where TensorFlow's C++ code writes before its log levels hold."""
     sys.stderr.flush()
-    null = os.open(os.devnull, os.O_WRONLY)
+    terminal, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(_stderr, 2)
-        os.close(null)
+        os.dup2(terminal, 2)
+        for descriptor in (terminal, null):
+            os.close(descriptor)
 
 
 def _fault(text: str, status: int) -> int:

@@ -291,8 +291,8 @@ def verdict(run: Run) -> str:
     if run.best < jpg_mse:
         return line
     return (
-        f"{line}\nworse than no correction: do not use this net yet. Train on with a larger --steps, or into "
-        f"a new log folder with --residual or a lower --learning-rate, and see whether the pairs belong "
+        f"{line}. It is worse than no correction: do not use this net yet. Train on with a larger --steps, "
+        f"or into a new log folder with --residual or a lower --learning-rate, and see whether the pairs belong "
         f"together (read_tfrecord.py --sheet)"
     )
 

@@ -9,89 +9,111 @@ counts by its error in parts of what it is without gains. They are written into 
 """
 
 import argparse
+import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import car_shell
-import numpy as np
-from car_images import compress, find_clean, read_luma
-from car_jpeg import COSINES, SIDE, blocks_of, reach_of, steps_of_quality
-from car_shell import Progress, UserError
-from car_types import Doubles, Floats, Pixels
-from PIL import Image
+from car import cli
+from car.errors import UserError
 
-from model_car import RADIUS, WEIGHTS_FILE, CarNet, load_net, read_arrays, save_weights
-from run_car_images import TILE_SIDE, correct_plane, make_forward
-
-GAINS = np.arange(0.10, 2.0, 0.02, dtype=np.float32)  # that are tried
+if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used, once the arguments are good
+    from car.arrays import Doubles, Floats, Pixels
+    from car.correct import Corrector
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("log", type=Path, metavar="LOG")
-    parser.add_argument("quality", type=int, choices=range(1, 101), metavar="QUALITY")
+    parser = cli.parser(__doc__)
+    parser.set_defaults(workdir=".")  # there is no WORKDIR: LOG is what the shell says
+    parser.add_argument("log", metavar="LOG")
+    parser.add_argument("quality", type=cli.whole_number(1, 100), metavar="QUALITY")
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument(
-        "--shrink", type=car_shell.positive, default=1, metavar="N", help="as of load_train_data.py (1)"
+        "--shrink", type=cli.positive, default=1, metavar="N", help="as of load_train_data.py (1)"
     )
-    return parser.parse_args()
+    args = cli.parse(parser, argv, inputs=["log"])
+    for folder in args.folders:
+        if not folder.is_dir():
+            parser.error(f"there is no folder {folder}")
+    return args
 
 
-def errors_by_gain(decoded: Pixels, corrected: Floats, clean: Pixels, steps: Floats) -> Doubles:
-    """Squared error of each coefficient with each of GAINS, summed over an image: float64 [gains, 64].
+def errors_by_gain(
+    gains: "Floats", decoded: "Pixels", corrected: "Floats", clean: "Pixels", table: "Floats"
+) -> "Doubles":
+    """Squared error of each coefficient with each of the gains, summed over an image: float64 [gains, 64].
 
-    decoded, clean: uint8 [H, W]; corrected: float32 [H, W]; sides are multiples of 8.
+    gains: float32 [gains], tried on all coefficients. decoded, clean: uint8 [H, W]; corrected: float32
+    [H, W]; sides are multiples of 8. table: float32 [8, 8].
     """
-    blocks = blocks_of(decoded)
+    import numpy as np
+
+    from car import jpeg
+
+    blocks = jpeg.blocks_of(decoded)
     change, truth = (
-        blocks_of(np.clip(plane, 0, 255).astype(np.float32) - decoded) @ COSINES.T
+        jpeg.blocks_of(np.clip(plane, 0, 255).astype(np.float32) - decoded) @ jpeg.COSINES.T
         for plane in (corrected, clean)
     )
-    limits = reach_of(blocks.min(axis=1), blocks.max(axis=1))[:, np.newaxis] * steps.reshape(-1)
+    reach = jpeg.reach_of(blocks.min(axis=1), blocks.max(axis=1))
+    limits = reach[:, np.newaxis] * table.reshape(-1)
     return np.stack(
         [
             np.square(np.clip(gain * change, -limits, limits) - truth).sum(axis=0, dtype=np.float64)
-            for gain in GAINS
+            for gain in gains
         ]
     )
 
 
-def fit(net: CarNet, quality: int, images: list[Path], shrink: int) -> Floats:
-    """The best gains of a net for JPEGs of that quality: float32 [8, 8]."""
-    forward, steps = make_forward(net, RADIUS), steps_of_quality(quality)
-    one = int(np.abs(GAINS - 1).argmin())
-    total = np.zeros((len(GAINS), SIDE * SIDE))
-    with Progress(len(images), "images") as progress:
-        for image in images:
-            clean = np.asarray(Image.fromarray(read_luma(image)).reduce(shrink))
-            height, width = (length // SIDE * SIDE for length in clean.shape)
+def fit(corrector: "Corrector", quality: int, paths: Sequence[Path], shrink: int) -> "Floats":
+    """The best gains of the net under None for JPEGs of that quality: float32 [8, 8]."""
+    import numpy as np
+    from PIL import Image
+
+    from car import choice, images, jpeg, pairs
+
+    gains = np.arange(0.10, 2.0, 0.02, dtype=np.float32)  # that are tried
+    one = int(np.abs(gains - 1).argmin())
+    table, total = jpeg.table_of_quality(quality), np.zeros((len(gains), jpeg.BLOCK**2))
+    with cli.Progress(len(paths), "images") as progress:
+        for path in paths:
+            clean = np.asarray(Image.fromarray(images.read_luma(path)).reduce(shrink))
+            height, width = (length // jpeg.BLOCK * jpeg.BLOCK for length in clean.shape)
             clean = clean[:height, :width]
-            decoded = compress(clean, quality)
-            errors = errors_by_gain(decoded, correct_plane(decoded, forward, TILE_SIDE, RADIUS), clean, steps)
+            decoded = pairs.compress(clean, quality)
+            corrected = corrector.through_net(decoded, choice.Choice(None))
+            errors = errors_by_gain(gains, decoded, corrected, clean, table)
             total += errors / max(errors[one].sum(), 1)
             progress.step()
-    return GAINS[total.argmin(axis=0)].reshape(SIDE, SIDE)
+    return gains[total.argmin(axis=0)].reshape(jpeg.BLOCK, jpeg.BLOCK)
 
 
-def main() -> int:
-    """Fit, print and save the gains."""
-    args = arguments()
-    images = [source.clean for folder in args.folders for source in find_clean(folder)]
-    if not images:
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fit, print and save the gains. Returns the exit status."""
+    args = arguments(argv)
+    cli.load_tensorflow()
+    import numpy as np
+
+    import model_car
+    from car import pairs, weights
+
+    paths = [source.clean for folder in args.folders for source in pairs.find_clean(folder)]
+    if not paths:
         raise UserError("the folders hold no images")
-    net = load_net(args.log)
-    net.gains = fit(net, args.quality, images, args.shrink)
-    step = int(read_arrays(args.log / WEIGHTS_FILE)["step"])
-    save_weights(net, args.log, step, net.val_loss, net.val_jpg_mse)
-    print(np.array2string(net.gains, precision=2, floatmode="fixed"))
+    trained = weights.load(args.log)
+    corrector = model_car.make_corrector({None: trained})
+    gains = fit(corrector, args.quality, paths, args.shrink)
+    weights.save(args.log, dataclasses.replace(trained, gains=gains))
+    for row in np.array2string(gains, precision=2, floatmode="fixed").splitlines():
+        cli.say(row)
     return 0
 
 
 if __name__ == "__main__":
-    car_shell.run(main)
+    sys.exit(main())

@@ -28,13 +28,13 @@ def test_pip_installs_commands_and_weights(tmp_path: Path) -> None:
     """Without what it needs, which this environment has; run from a folder that has no `pretrained`."""
     kept = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "work", "results")
     source = shutil.copytree(ROOT, tmp_path / "source", ignore=kept)  # as pip leaves its build in there
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "there", source]
-    subprocess.run(pip, check=True, timeout=120)
+    pip = f"-m pip install -q --no-deps --target {tmp_path / 'there'} {source}".split()
+    subprocess.run([sys.executable, *pip], check=True, timeout=120)
     assert {path.name for path in (tmp_path / "there/bin").iterdir()} == COMMANDS
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "there")}
     (tmp_path / "data").mkdir()
     (tmp_path / "data/camera.jpg").write_bytes((ROOT / "samples/camera.jpg").read_bytes())
-    command = [tmp_path / "there/bin/car-correct", ".", "pretrained", "data", "results"]
+    command = [str(tmp_path / "there/bin/car-correct"), ".", "pretrained", "data", "results"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and str(tmp_path / "there/car/pretrained") in done.stdout, done.stderr
     assert (tmp_path / "results/camera_car.bmp").stat().st_size > 512 * 512

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import tracemalloc
 
 import keras
 import numpy as np
@@ -23,7 +22,7 @@ import train_car
 from car import training_run, training_step, weights
 from car.errors import UserError
 from car.pictures import draw_losses
-from car.records import check_records, frames_of
+from car.records import check_records
 from car.split import split_names
 from car.workers import read_cluster
 from car_ds_loader import ALL_TURNS, training_batches
@@ -274,35 +273,6 @@ def test_a_killed_process_ends_the_others_and_all_go_on(trained, tmp_path, jobs,
     told = [process.communicate(timeout=200) for process in again]
     assert [process.returncode for process in again] == [0, 0], told
     np.testing.assert_allclose(losses(log), losses(trained.log), rtol=1e-4)
-
-
-# ---- records by other writers ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [1, 9])
-def test_a_record_whose_patches_differ_in_size_is_named(tmp_path, count):
-    rng = np.random.default_rng(0)
-    path = tmp_path / "train_1.tfrecords"
-    good, large = rng.integers(0, 256, (3, 32, 32)), rng.integers(0, 256, (count, 64, 64))
-    write_patches(path, good, good)
-    head = path.read_bytes()
-    write_patches(path, large[:, :32, :32], large)
-    for data, number in ((path.read_bytes(), 1), (head + path.read_bytes(), 4)):
-        path.write_bytes(data)
-        with pytest.raises(UserError) as caught:
-            check_records(tmp_path)
-        assert f"record {number}: its patches differ in size: JPG 32x32, BMP 64x64" in str(caught.value)
-
-
-def test_following_the_frames_takes_no_memory_for_each_record(tmp_path):
-    path = tmp_path / "train_1.tfrecords"
-    write_patches(path, np.zeros((1, 1, 1), int), np.zeros((1, 1, 1), int))
-    path.write_bytes(path.read_bytes() * 100_000)
-    tracemalloc.start()
-    frames = frames_of(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert frames.count == 100_000 and frames.whole and peak < 2**21
 
 
 # ---- what is chosen --------------------------------------------------------------------------

@@ -120,11 +120,12 @@ def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) 
     is not known.
     """
     gains, steps = gains.reshape(-1), table.reshape(-1)
-    for top in range(0, samples.shape[0], ROWS_AT_A_TIME):
-        band = change[top : top + ROWS_AT_A_TIME]
-        blocks, decoded = (
-            blocks_of(made_whole(plane[top : top + ROWS_AT_A_TIME])) for plane in (change, samples)
-        )
+    # The last band takes in what is less than a block after it: alone that has too few rows to mirror.
+    tops = range(0, max(samples.shape[0] - BLOCK, 0) + 1, ROWS_AT_A_TIME)
+    for top in tops:
+        rows = slice(top, None if top == tops[-1] else top + ROWS_AT_A_TIME)
+        band = change[rows]
+        blocks, decoded = (blocks_of(made_whole(plane[rows])) for plane in (change, samples))
         limits = reach_of(decoded.min(axis=1), decoded.max(axis=1))[:, np.newaxis] * steps
         kept = np.clip(blocks @ COSINES.T * gains, -limits, limits) @ COSINES
         band[...] = plane_of(kept, band.shape)

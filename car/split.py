@@ -58,9 +58,8 @@ def split_names(names: Sequence[str], seed: int, rule: str) -> dict[str, list[st
     sets: dict[str, list[str]] = {}
     for name, part in (("test", PARTS["test"]), ("val", PARTS["val"])):
         sets[name] = []
-        if name == "test" and len(groups) == 2:
-            continue  # train and val come first
-        # The first group always, then further ones as long as they bring the count closer.
+        # The first group always (but for test where there are two: train and val come first), then further
+        # ones as long as they bring the count closer.
         share, for_the_next = part * len(names), len(sets) == 1
         while len(waiting) > 1 + for_the_next:
             size = len(groups[waiting[0]])

@@ -292,8 +292,8 @@ def verdict(run: Run) -> str:
         return line
     return (
         f"{line}. It is worse than no correction: do not use this net yet. Train on with a larger --steps, "
-        f"or into a new log folder with --residual or a lower --learning-rate, and see whether the pairs belong "
-        f"together (read_tfrecord.py --sheet)"
+        f"or into a new log folder with --residual or a lower --learning-rate, and see whether the pairs "
+        f"belong together (read_tfrecord.py --sheet)"
     )
 
 

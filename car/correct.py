@@ -140,7 +140,9 @@ class Corrector:
 
     def through_net(self, samples: Pixels, chosen: choice.Choice, watch: Watch | None = None) -> Floats:
         """A plane, uint8 [H, W], as one net makes it: float32 [H, W], unclipped, not limited."""
+        watch = watch or (lambda share: None)
         if chosen.unchanged:
+            watch(1.0)
             return samples.astype(np.float32)
         forward = self.nets[chosen.factor].forward
 
@@ -148,7 +150,7 @@ class Corrector:
             return forward(tiles, chosen.contrast)
 
         correct = _correct_8_ways if self.ensemble else _correct_plane
-        return correct(samples, run, self.core_side, self.halo, watch or (lambda share: None))
+        return correct(samples, run, self.core_side, self.halo, watch)
 
     def finish(self, picture: images.Jpeg, made: Sequence[NetPlane]) -> Corrected:
         """Put an image together from its planes; made: of through_nets, used up.

@@ -11,7 +11,7 @@ from car.arrays import Pixels
 
 ORIENTATION = 0x0112  # the EXIF tag
 # Where Pillow drops a damaged tag it only warns.
-TAG_DROPPED = "(possibly )?corrupt EXIF|tag "
+TAG_DROPPED = "(possibly )?corrupt EXIF|tag |truncated file read"
 _WARNINGS = threading.Lock()  # their filters are the whole process's
 
 

@@ -1,0 +1,591 @@
+"""car/folder.py: a folder of JPEGs, corrected with a plain function in the net's place."""
+
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image, ImageCms
+from reference import Array, plain_ssim
+
+from car import cli, figures, folder, stop, weights
+from car.choice import Choice
+from car.correct import NO_GAINS, Corrector, Net, PlaneFound
+from car.errors import BadImage, Stopped, UserError
+from car.figures import Row
+from car.folder import Job, Outcome, Saved
+
+Capture = pytest.CaptureFixture[str]
+Monkey = pytest.MonkeyPatch
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def lighter(tiles: Array, contrast: float) -> Array:
+    """Each pixel lighter by 3."""
+    return tiles[:, 9:-9, 9:-9].astype(np.float32) + 3
+
+
+def corrector(forward: Callable[[Array, float], Array] = lighter, **options: Any) -> Corrector:
+    return Corrector({None: Net(forward, NO_GAINS)}, ignore_header=True, luma_only=True, **options)
+
+
+def photograph(width: int = 24, height: int = 16, left: int = 150) -> Image.Image:
+    return Image.open(ROOT / "samples/astronaut.bmp").crop((left, 60, left + width, 60 + height))
+
+
+def pixels(path: Path) -> Array:
+    return np.asarray(Image.open(path))
+
+
+def row(name: str) -> Row:
+    return Row(name, 4.0, 1.0, 42.0, 48.0, 0.5, 0.75)
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: Monkey) -> None:
+    """Nothing noted, nothing asked for."""
+    monkeypatch.setattr(cli, "_loudness", cli.USUAL)
+    monkeypatch.setattr(stop, "_asked", 0)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Three JPEGs a, b, c of different widths; beside a and c a BMP. And an empty folder for results."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    data.mkdir()
+    results.mkdir()
+    for number, name in enumerate("abc"):
+        photograph(24 + 8 * number).save(data / f"{name}.jpg", quality=30)
+        if name != "b":
+            photograph(24 + 8 * number).save(data / f"{name}.bmp")
+    return Job(data, results)
+
+
+def jpegs(job: Job) -> list[Path]:
+    return sorted(job.data.glob("*.jpg"))
+
+
+# ---- a job ---------------------------------------------------------------------------------
+
+
+def test_the_names_of_results() -> None:
+    job = Job(Path("data"), Path("results"))
+    assert job.result(Path("data/a.b.jpg")) == Path("results/a.b_car.bmp")
+    assert job.sheet(Path("data/a.b.jpg")) == Path("results/a.b_compare.png")
+    assert job.figures == Path("results/figures.csv")
+    assert Job(Path(), Path("results"), "png").result(Path("a.JPEG")) == Path("results/a_car.png")
+    assert Job(Path(), Path("results"), part=2, parts=3).figures == Path("results/figures_2_of_3.csv")
+    assert (job.format, job.compare, job.skip_existing, job.part, job.parts) == ("bmp", False, False, 1, 1)
+
+
+# ---- which images --------------------------------------------------------------------------
+
+
+def write_split(log: Path, **sets: list[str]) -> None:
+    log.mkdir()
+    content = {
+        "group_by": ".*",
+        "set": "train",
+        "sets": {"train": [], "val": [], "test": [], **sets},
+        "folders": [],
+        "digests": {},
+        "files": {"0.tfrecords": 1},
+    }
+    (log / "split.json").write_text(json.dumps(content))
+
+
+def test_all_jpegs_of_a_folder(job: Job, capsys: Capture) -> None:
+    assert folder.find(job.data, job.data / "no log", None) == [job.data / f"{name}.jpg" for name in "abc"]
+    assert capsys.readouterr().out == ""
+
+
+def test_those_of_one_set(job: Job, tmp_path: Path, capsys: Capture) -> None:
+    write_split(tmp_path / "log", train=["a"], val=["c", "gone", "b"])
+    assert folder.find(job.data, tmp_path / "log", "val") == [job.data / "b.jpg", job.data / "c.jpg"]
+    assert capsys.readouterr().out == f"val set: 2 of 3 images are in {job.data}\n"
+    assert folder.find(job.data, tmp_path / "log", "train") == [job.data / "a.jpg"]
+
+
+def test_none_to_correct(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        folder.find(job.results, tmp_path, None)
+    assert str(job.results) in str(refused.value) and "no .jpg" in str(refused.value)
+    with pytest.raises(UserError) as refused:
+        folder.find(job.data, tmp_path / "log", "val")
+    assert f"{tmp_path / 'log' / 'split.json'} is missing" in str(refused.value)
+    assert "--split" in str(refused.value) and "loaders wrote" in str(refused.value)
+    write_split(tmp_path / "log", train=["a"], test=["x"])
+    with pytest.raises(UserError) as refused:
+        folder.find(job.data, tmp_path / "log", "val")
+    assert "the val set is empty" in str(refused.value) and "without --all" in str(refused.value)
+    with pytest.raises(UserError, match=re.escape(str(job.data)) + " holds no"):
+        folder.find(job.data, tmp_path / "log", "test")
+
+
+def test_twins_where_the_disk_does_not_tell_them_apart(tmp_path: Path) -> None:
+    """Such a disk is one that has the lock under its name in the other case too."""
+    lock, other = tmp_path / ".car_1_of_1.lock", tmp_path / ".CAR_1_OF_1.LOCK"
+    lock.touch()
+    twins = [Path("data/a.jpg"), Path("data/b.jpg"), Path("data/B.jpg"), Path("data/c.jpg")]
+    folder.refuse_twins(tmp_path, twins, lock)
+    other.touch()
+    with pytest.raises(UserError) as refused:
+        folder.refuse_twins(tmp_path, twins, lock)
+    said = str(refused.value)
+    assert str(tmp_path) in said and "b.jpg and B.jpg" in said and "rename" in said
+    folder.refuse_twins(tmp_path, [twins[0], twins[1], twins[3]], lock)
+    folder.refuse_twins(tmp_path, [twins[0], twins[0]], lock)  # the same one twice is no twin
+    with pytest.raises(UserError):
+        folder.refuse_twins(tmp_path, [Path("straße.jpg"), Path("STRASSE.jpg")], lock)
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    ours = [
+        ".a_car.bmp.partial",
+        ".a_car.png.partial",
+        ".a_compare.png.partial",
+        ".two\nlines_car.bmp.partial",
+    ]
+    theirs = [
+        *(
+            ".d_car.bmp.partial",
+            ".a_car.gif.partial",
+            ".a_carxbmp.partial",
+            "a_car.bmp.partial",
+            ".a_car.bmp",
+        ),
+        *(".a_car.bmp.partial.x", ".a_compare.bmp.partial", "x.a_car.bmp.partial", ".a.partial"),
+    ]
+    for name in (*ours, *theirs):
+        (tmp_path / name).touch()
+    folder.clear_leftovers(tmp_path, [Path("data/a.jpg"), Path("data/two\nlines.jpeg")])
+    assert set(os.listdir(tmp_path)) == set(theirs)
+    for name in theirs:
+        (tmp_path / name).unlink()
+    folder.clear_leftovers(tmp_path, [Path("data/a.jpg")])
+
+
+def test_results_that_are_there_are_done(job: Job) -> None:
+    a, b, c = jpegs(job)
+    assert folder.done_already(job, [a, b, c], {"a": row("a")}) == set()
+    for name in "abc":
+        (job.results / f"{name}_car.bmp").touch()
+    rows = {"a": row("a"), "c": row("c"), "d": row("d")}
+    assert folder.done_already(job, [a, b, c], rows) == {a, b, c}
+    assert folder.done_already(job, [a], rows) == {a}
+    # A result without its figures is made again; one without a BMP has none.
+    assert folder.done_already(job, [a, b, c], {"c": row("c")}) == {b, c}
+    assert folder.done_already(job, [a, b, c], {}) == {b}
+    # Another format is another result.
+    assert folder.done_already(Job(job.data, job.results, "png"), [a, b, c], rows) == set()
+
+
+# ---- one image -----------------------------------------------------------------------------
+
+
+def test_an_image_is_loaded_with_its_bmp(job: Job) -> None:
+    loaded = folder.load(job, corrector(), job.data / "a.jpg")
+    np.testing.assert_array_equal(loaded.picture.pixels, pixels(job.data / "a.jpg"))
+    assert loaded.truth is not None
+    np.testing.assert_array_equal(loaded.truth, pixels(job.data / "a.bmp"))
+    assert len(loaded.picture.planes) == 1 and loaded.picture.planes[0].table is None  # as the corrector asks
+    assert folder.load(job, corrector(), job.data / "b.jpg").truth is None
+
+
+def test_a_bmp_beside_a_turned_jpeg_is_upright(job: Job) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph(24, 16).save(job.data / "d.jpg", exif=exif)
+    photograph(24, 16).transpose(Image.Transpose.ROTATE_270).save(job.data / "d.bmp")
+    loaded = folder.load(job, corrector(), job.data / "d.jpg")
+    assert loaded.truth is not None and loaded.truth.shape == (24, 16, 3)
+    photograph(24, 16).save(job.data / "d.bmp")
+    with pytest.raises(BadImage, match=r"^d.jpg: .*JPG 16x24, BMP 24x16"):
+        folder.load(job, corrector(), job.data / "d.jpg")
+
+
+def test_what_cannot_be_loaded(job: Job) -> None:
+    long = "n" * (255 - len("..partial") - len("_car.bmp"))
+    for name, fits in ((long, True), (long + "n", False)):
+        path = job.data / f"{name}.jpg"
+        photograph().save(path)
+        if fits:
+            folder.load(job, corrector(), path)
+        else:
+            with pytest.raises(BadImage, match=f"^{name}.jpg: .* too long"):
+                folder.load(job, corrector(), path)
+    with pytest.raises(BadImage, match="limit"):
+        folder.load(job, corrector(max_pixels=383), job.data / "a.jpg")
+    photograph(25, 16).save(job.data / "a.bmp")  # 400 pixels, the JPG has 384
+    with pytest.raises(BadImage, match=r"a.bmp: .*limit of 390"):
+        folder.load(job, corrector(max_pixels=390), job.data / "a.jpg")
+
+
+def corrected(job: Job, name: str) -> Any:
+    return corrector().correct(job.data / name)
+
+
+def test_an_image_is_saved_and_measured(job: Job) -> None:
+    made, truth = corrected(job, "a.jpg"), pixels(job.data / "a.bmp")
+    saved = folder.save(job, job.data / "a.jpg", made, truth)
+    assert os.listdir(job.results) == ["a_car.bmp"]
+    np.testing.assert_array_equal(pixels(job.results / "a_car.bmp"), made.pixels)
+    assert Image.open(job.results / "a_car.bmp").format == "BMP"
+    assert (saved.pixels, saved.lost, saved.exif_lost, saved.planes) == (24 * 16, False, False, made.planes)
+    assert saved.row is not None and saved.row.name == "a"
+    before, after, clean = (
+        np.asarray(Image.fromarray(picture).convert("L")).astype(float)
+        for picture in (pixels(job.data / "a.jpg"), made.pixels, truth)
+    )
+    assert saved.row.mse_before == pytest.approx(((before - clean) ** 2).mean())
+    assert saved.row.mse_after == pytest.approx(((after - clean) ** 2).mean())
+    assert saved.row.ssim_after == pytest.approx(plain_ssim(after, clean))
+    assert saved.row.mse_before != saved.row.mse_after
+    assert folder.save(job, job.data / "b.jpg", corrected(job, "b.jpg"), None).row is None
+
+
+def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    for name, options in (("e", {"exif": exif}), ("p", {"icc_profile": PROFILE}), ("n", {})):
+        path = job.data / f"{name}.jpg"
+        photograph().save(path, **options)
+        lost = folder.save(job, path, corrected(job, path.name), None).lost
+        assert lost is (name != "n")
+        png = Job(job.data, job.results, "png")
+        assert folder.save(png, path, corrected(job, path.name), None).lost is False
+        result = Image.open(job.results / f"{name}_car.png")
+        assert result.format == "PNG" and result.getexif().get(0x010F) == ("Maker" if name == "e" else None)
+        assert result.info.get("icc_profile") == (PROFILE if name == "p" else None)
+
+
+def test_damaged_exif_is_told(job: Job) -> None:
+    photograph().save(job.data / "a.jpg", exif=b"Exif\0\0not a header at all")
+    saved = folder.save(job, job.data / "a.jpg", corrected(job, "a.jpg"), None)
+    assert saved.exif_lost and not saved.lost
+
+
+def test_a_sheet_beside_the_result(job: Job) -> None:
+    job = Job(job.data, job.results, compare=True)
+    made, truth = corrected(job, "a.jpg"), pixels(job.data / "a.bmp")
+    folder.save(job, job.data / "a.jpg", made, truth)
+    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "a_compare.png"]
+    sheet = pixels(job.results / "a_compare.png")
+    for number, panel in enumerate((made.before, made.pixels, truth)):
+        left = 8 + number * 32
+        np.testing.assert_array_equal(sheet[18:34, left : left + 24], panel)
+    folder.save(job, job.data / "b.jpg", corrected(job, "b.jpg"), None)
+    assert pixels(job.results / "b_compare.png").shape[1] == 3 * (32 + 8) + 8  # without a BMP
+
+
+# ---- a folder ------------------------------------------------------------------------------
+
+
+def csv_names(path: Path) -> list[str]:
+    return list(figures.read(path))
+
+
+def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
+    outcome = folder.correct_all(job, corrector(), jpegs(job))
+    assert (outcome.found, outcome.skipped, outcome.begun, outcome.bad) == (3, 0, 3, [])
+    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "b_car.bmp", "c_car.bmp", "figures.csv"]
+    for name in "abc":
+        decoded = pixels(job.data / f"{name}.jpg").astype(int)
+        np.testing.assert_array_equal(pixels(job.results / f"{name}_car.bmp"), np.minimum(decoded + 3, 255))
+    assert figures.read(job.figures) == outcome.rows and list(outcome.rows) == ["a", "c"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:2]] == ["a", "c"] and len(lines) == 3
+    assert lines[0] == figures.describe(outcome.rows["a"])
+    assert re.fullmatch(r"3/3 images, 00:00:0\d taken, \d+\.\d\d megapixels a second", lines[2])
+
+
+def test_the_rate_is_of_all_pixels_so_far(job: Job, capsys: Capture) -> None:
+    progress = types.SimpleNamespace(seconds=2.0, notes=[])
+    progress.step = lambda note="": progress.notes.append(note)
+    saying = folder.Saying(cast(cli.Progress, progress))
+    for count, seconds in ((3, 2e-6), (1, 5e-6), (10**12 - 4, 2.0)):
+        progress.seconds = seconds
+        saying.saved(Path("a.jpg"), Saved(count, False, False, (), None))
+    assert progress.notes == [f"{rate} megapixels a second" for rate in ("1.50", "0.80", "500000.00")]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) -> None:
+    (job.data / "b.jpg").write_bytes((job.data / "b.jpg").read_bytes()[:-8])
+    outcome = folder.correct_all(job, corrector(), jpegs(job))
+    assert (outcome.found, outcome.begun, outcome.bad) == (3, 3, ["b.jpg"])
+    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "c_car.bmp", "figures.csv"]
+    said = capsys.readouterr().out
+    assert "left out: b.jpg: cannot be decoded" in said and "3/3 images" in said
+    folder.say_outcome(job, outcome)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"corrected 2 of 3 images into {job.results}"
+    assert lines[1] == figures.describe(figures.summary(outcome.rows)) and lines[1].startswith("mean of 2")
+    assert lines[2:] == ["left out as bad: 1 (b.jpg)"]
+
+
+def test_no_image_without_a_bmp_makes_a_csv(job: Job, capsys: Capture) -> None:
+    outcome = folder.correct_all(job, corrector(), [job.data / "b.jpg"])
+    assert os.listdir(job.results) == ["b_car.bmp"] and outcome.rows == {}
+    capsys.readouterr()
+    folder.say_outcome(job, outcome)
+    assert capsys.readouterr().out == f"corrected 1 of 1 images into {job.results}\n"
+
+
+@pytest.mark.parametrize("loudness, lines", [(cli.QUIET, 0), (cli.USUAL, 3), (cli.VERBOSE, 6)])
+def test_how_much_is_said(job: Job, capsys: Capture, monkeypatch: Monkey, loudness: int, lines: int) -> None:
+    monkeypatch.setattr(cli, "_loudness", loudness)
+    folder.correct_all(job, corrector(), jpegs(job))
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == lines
+    detail = "b.jpg: luma: no table known, the log's own weights, mean change 3.00 grey levels\n"
+    assert (detail in said) == (loudness == cli.VERBOSE)
+
+
+def test_lost_metadata_is_said_once_and_damaged_exif_each_time(job: Job, capsys: Capture) -> None:
+    for name in "ab":
+        photograph().save(job.data / f"{name}.jpg", icc_profile=PROFILE)
+    for name in "cd":
+        photograph(40).save(job.data / f"{name}.jpg", exif=b"Exif\0\0not a header at all")
+    folder.correct_all(job, corrector(), jpegs(job))
+    said = capsys.readouterr().out
+    assert said.count("--format png") == 1 and "a.jpg: BMP holds no EXIF or ICC profile" in said
+    assert [name for name in "abcd" if f"{name}.jpg: its EXIF is damaged" in said] == ["c", "d"]
+
+
+def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:
+    folder.correct_all(job, corrector(), jpegs(job))
+    first = {path.name: path.read_bytes() for path in job.results.iterdir()}
+    again = Job(job.data, job.results, skip_existing=True)
+    capsys.readouterr()
+
+    def never(tiles: Array, contrast: float) -> Array:
+        raise AssertionError("nothing is to be corrected")
+
+    outcome = folder.correct_all(again, corrector(never), jpegs(job))
+    assert (outcome.found, outcome.skipped, outcome.begun) == (3, 3, 0) and list(outcome.rows) == ["a", "c"]
+    assert {path.name: path.read_bytes() for path in job.results.iterdir()} == first
+    assert re.fullmatch(r"3/3 images, 00:00:0\d taken\n", capsys.readouterr().out)
+    folder.say_outcome(again, outcome)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"corrected 0 of 3 images into {job.results}, 3 were there already"
+    assert said[1].startswith("mean of 2 images")
+
+
+def test_a_result_whose_figures_are_missing_is_made_again(job: Job) -> None:
+    folder.correct_all(job, corrector(), jpegs(job))
+    figures.write(job.figures, {"c": row("c")})  # as a kill just before the CSV leaves it
+    again = Job(job.data, job.results, skip_existing=True)
+    outcome = folder.correct_all(again, corrector(), jpegs(job))
+    assert (outcome.skipped, outcome.begun) == (2, 1) and set(outcome.rows) == {"a", "c"}
+    assert figures.read(job.figures) == outcome.rows and outcome.rows["c"] == row("c")
+    assert outcome.rows["a"].mse_before != 4
+    # Without --skip-existing all is made, and nothing of the older CSV stays.
+    figures.write(job.figures, {"x": row("x")})
+    outcome = folder.correct_all(job, corrector(), jpegs(job))
+    assert outcome.begun == 3 and csv_names(job.figures) == ["a", "c"]
+
+
+def test_a_csv_that_is_none_of_ours_ends_it_before_it_begins(job: Job) -> None:
+    job.figures.write_text("theirs\n")
+    with pytest.raises(UserError, match="move it elsewhere"):
+        folder.correct_all(job, corrector(), jpegs(job))
+    assert os.listdir(job.results) == ["figures.csv"]
+
+
+def test_leftovers_go_and_a_shard_has_its_own_csv(job: Job) -> None:
+    (job.results / ".a_compare.png.partial").touch()
+    part = Job(job.data, job.results, part=1, parts=2)
+    folder.correct_all(part, corrector(), jpegs(job)[::2])
+    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "c_car.bmp", "figures_1_of_2.csv"]
+
+
+def test_a_signal_ends_it_after_the_image_in_hand(job: Job, monkeypatch: Monkey, capsys: Capture) -> None:
+    seen = []
+
+    def forward(tiles: Array, contrast: float) -> Array:
+        seen.append(tiles.shape)
+        if len(seen) == 2:
+            monkeypatch.setattr(stop, "_asked", signal.SIGTERM)
+        return lighter(tiles, contrast)
+
+    photograph(48).save(job.data / "d.jpg")
+    outcome = folder.correct_all(job, corrector(forward), jpegs(job))
+    assert (outcome.found, outcome.begun, len(seen)) == (4, 2, 2)
+    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "b_car.bmp", "figures.csv"]
+    capsys.readouterr()
+    with pytest.raises(Stopped) as stopped:
+        folder.say_outcome(job, outcome)
+    assert "SIGTERM" in str(stopped.value) and "--skip-existing" in str(stopped.value)
+    assert capsys.readouterr().out == f"corrected 2 of 4 images into {job.results}\n"
+
+
+def test_a_signal_during_the_last_image_ends_nothing(job: Job, monkeypatch: Monkey) -> None:
+    monkeypatch.setattr(stop, "_asked", signal.SIGINT)
+    outcome = folder.correct_all(job, corrector(), [job.data / "a.jpg"])
+    assert outcome.begun == 1
+    folder.say_outcome(job, outcome)
+    # What was there already counts too.
+    folder.say_outcome(job, Outcome(3, skipped=2, begun=1))
+    with pytest.raises(Stopped):
+        folder.say_outcome(job, Outcome(3, skipped=1, begun=1))
+
+
+def test_a_folder_that_goes_away(job: Job) -> None:
+    def forward(tiles: Array, contrast: float) -> Array:
+        shutil.rmtree(job.data, ignore_errors=True)
+        return lighter(tiles, contrast)
+
+    with pytest.raises(UserError) as refused:
+        folder.correct_all(job, corrector(forward), jpegs(job))
+    assert f"{job.data} went away" in str(refused.value) and "--skip-existing" in str(refused.value)
+
+
+def test_a_full_disk_ends_it(job: Job) -> None:
+    """The results folder goes away: no fault of an image."""
+
+    def forward(tiles: Array, contrast: float) -> Array:
+        shutil.rmtree(job.results, ignore_errors=True)
+        return lighter(tiles, contrast)
+
+    with pytest.raises(OSError) as raised:
+        folder.correct_all(job, corrector(forward), jpegs(job))
+    assert raised.value.filename == str(job.results / "a_car.bmp")
+
+
+def test_the_share_that_is_told_goes_beyond_those_that_were_yielded(job: Job) -> None:
+    """One image waits to be saved while the next goes through the nets."""
+    told: list[float] = []
+    order = []
+    for jpg, future in folder.in_order(job, corrector(), jpegs(job), told.append):
+        order.append((jpg.name, future.result().pixels, list(told)))
+    # a is yielded once b went through, b once c did.
+    assert order == [
+        ("a.jpg", 24 * 16, [1, 2]),
+        ("b.jpg", 32 * 16, [1, 2, 2]),
+        ("c.jpg", 40 * 16, [1, 2, 2]),
+    ]
+
+
+def test_the_next_image_is_decoded_while_the_nets_work(job: Job, monkeypatch: Monkey) -> None:
+    loaded = {path.name: threading.Event() for path in jpegs(job)}
+    load = folder.load
+
+    def noted(job: Job, corrector: Corrector, jpg: Path) -> folder.Loaded:
+        done = load(job, corrector, jpg)
+        loaded[jpg.name].set()
+        return done
+
+    def forward(tiles: Array, contrast: float) -> Array:
+        if tiles.shape[2] == 26 + 18:  # of a.jpg, 24 pixels wide
+            assert loaded["b.jpg"].wait(5)
+        return lighter(tiles, contrast)
+
+    monkeypatch.setattr(folder, "load", noted)
+    assert folder.correct_all(job, corrector(forward), jpegs(job)).begun == 3
+
+
+def test_one_thread_decodes_and_one_saves(job: Job, monkeypatch: Monkey) -> None:
+    """Two of either would hold twice as many pictures in memory."""
+    threads: dict[str, set[int]] = {"load": set(), "save": set()}
+    before = {name: getattr(folder, name) for name in threads}
+
+    def slowly(name: str) -> Callable[..., Any]:
+        def done(*args: Any) -> Any:
+            threads[name].add(threading.get_ident())
+            time.sleep(0.02)
+            return before[name](*args)
+
+        return done
+
+    for name in threads:
+        monkeypatch.setattr(folder, name, slowly(name))
+    assert folder.correct_all(job, corrector(), jpegs(job)).begun == 3
+    assert [len(found) for found in threads.values()] == [1, 1] and threads["load"] != threads["save"]
+    assert threading.get_ident() not in threads["load"] | threads["save"]
+
+
+def test_the_csv_is_written_so_seldom_that_it_costs_little(tmp_path: Path, monkeypatch: Monkey) -> None:
+    clock = types.SimpleNamespace(seconds=0.5)
+    write, took, written = figures.write, 0.0, []
+
+    def slow(path: Path, rows: dict[str, Row]) -> None:
+        write(path, rows)
+        written.append(clock.seconds)
+        clock.seconds += took
+
+    monkeypatch.setattr(figures, "write", slow)
+    csv = folder.CsvWriter(tmp_path / "figures.csv", cast(cli.Progress, clock))
+    rows = {"a": row("a")}
+    csv.write_if_due(rows)
+    assert figures.read(tmp_path / "figures.csv") == rows
+    for seconds in (0.6, 10.4, 10.5, 10.51, 11.0, 20.5, 20.52):
+        clock.seconds = seconds
+        csv.write_if_due(rows)
+    assert written == [0.5, 10.51, 20.52]
+    took, clock.seconds = 1.0, 40.0
+    csv.write_if_due(rows)
+    for seconds in (51.0, 90.9, 91.0, 91.1):  # 50 seconds after the end of one that took a second
+        clock.seconds = seconds
+        csv.write_if_due(rows)
+    assert written[3:] == [40, 91.1]
+
+
+def test_figures_reach_the_csv_during_the_work(job: Job, monkeypatch: Monkey) -> None:
+    monkeypatch.setattr(folder, "SECONDS_BETWEEN_CSVS", 0)
+    seen: list[list[str]] = []
+
+    def forward(tiles: Array, contrast: float) -> Array:
+        seen.append(csv_names(job.figures))
+        return lighter(tiles, contrast)
+
+    folder.correct_all(job, corrector(forward), jpegs(job))
+    assert seen == [[], [], ["a"]]
+
+
+# ---- what is said --------------------------------------------------------------------------
+
+
+def test_a_plane_for_people() -> None:
+    assert folder.describe("luma", PlaneFound(2.4961, Choice(2.5, 1.0), 1.234)) == (
+        "luma: table 2.50 of the standard one, weights for 2.50, mean change 1.23 grey levels"
+    )
+    assert folder.describe("Cb", PlaneFound(None, Choice(None), 0.0)) == (
+        "Cb: no table known, the log's own weights, mean change 0.00 grey levels"
+    )
+    said = folder.describe("Cr", PlaneFound(0.02, Choice(None, unchanged=True), 0.0))
+    assert said.startswith("Cr is finer than all weights") and "stays as it is" in said
+
+
+def test_every_plane_is_described_by_its_name(job: Job, capsys: Capture, monkeypatch: Monkey) -> None:
+    monkeypatch.setattr(cli, "_loudness", cli.VERBOSE)
+    whole = Corrector({None: Net(lighter, NO_GAINS)})
+    folder.correct_all(job, whole, [job.data / "b.jpg"])
+    (said, _) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"b.jpg: luma: table 1.6\d .*; Cb: table 1.6\d .*; Cr: table 1.6\d .* grey levels", said
+    )
+
+
+def test_weights_that_are_worse_than_none(capsys: Capture) -> None:
+    for loss, jpg, worse in ((10.0, 9.0, True), (9.0, 10.0, False), (math.nan, math.nan, False)):
+        folder.say_worse_than_none(
+            Path("some/log"), weights.Weights(True, [], val_loss=loss, val_jpg_mse=jpg)
+        )
+        said = capsys.readouterr().out
+        assert bool(said) is worse
+    folder.say_worse_than_none(Path("some/log"), weights.Weights(True, [], val_loss=10.1234, val_jpg_mse=9.0))
+    said = capsys.readouterr().out
+    assert said.startswith("some/log: ") and "worse than no correction" in said
+    assert "10.123" in said and "9.000" in said and "'pretrained'" in said

@@ -32,7 +32,7 @@ from car.weights import LAYERS, RADIUS, Weights
 
 GREY_LEVELS = 255.0
 MID_GREY = 127.5
-SMALL_DEVIATION = 1e-3  # of the last kernel at the start: the net then changes next to nothing
+LAST_LAYER_DEVIATION = 1e-3  # of the last kernel at the start: the net then changes next to nothing
 # Where the faithful net starts (picture_passed_on): by what each layer multiplies the picture that it passes
 # on, and by how much the kernels of the first three layers' other maps are larger than He-normal ones.
 PASSED_ON_BY_LAYER = (20.0, 12.0, 2.0, 4.0)
@@ -113,7 +113,7 @@ class CarNet(keras.Model):
             last = number == len(LAYERS)
             spread: Initializer = keras.initializers.HeNormal(seed + number)
             if last:
-                spread = keras.initializers.RandomNormal(stddev=SMALL_DEVIATION, seed=seed + number)
+                spread = keras.initializers.RandomNormal(stddev=LAST_LAYER_DEVIATION, seed=seed + number)
             if not residual:
                 spread = picture_passed_on(spread, number)
             elif not last:

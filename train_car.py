@@ -34,9 +34,11 @@ if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, onc
     from car.arrays import Floats
 
 LOCK_FILE = ".car.lock"
-VALIDATION_PIXELS = 2**16  # in one batch of a validation, at the most
-MUON_SINCE = (3, 13)  # Keras; the Muon of older ones takes steps of another size
-WARM_STEPS = 300  # of a cosine: at full rate from the first step, Muon switches maps off that never come back
+VALIDATION_PIXELS_AT_A_TIME = 2**16  # in one batch of a validation, at the most
+MUON_SINCE_KERAS = (3, 13)  # Keras; the Muon of older ones takes steps of another size
+COSINE_WARM_UP_STEPS = (
+    300  # of a cosine: at full rate from the first step, Muon switches maps off that never come back
+)
 SECONDS_BETWEEN_STATES = 60  # what a kill can cost
 # The options that a run must keep to give the losses that it began with; --steps may grow.
 KEPT_OPTIONS = (
@@ -79,7 +81,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--schedule",
         choices=("constant", "cosine"),
         default="constant",
-        help=f"cosine: up in {WARM_STEPS} steps (a tenth of --steps at most), down to a hundredth (constant)",
+        help=f"cosine: up in {COSINE_WARM_UP_STEPS} steps (a tenth of --steps at most), down to a hundredth "
+        "(constant)",
     )
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
@@ -108,7 +111,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--by-header: turned patches would need a turned quantisation table; give --mirror")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
-    if args.optimizer == "muon" and tuple(map(int, version("keras").split(".")[:2])) < MUON_SINCE:
+    if args.optimizer == "muon" and tuple(map(int, version("keras").split(".")[:2])) < MUON_SINCE_KERAS:
         parser.error(
             f"argument --optimizer: muon needs Keras 3.13 or later, which needs Python 3.11 or later; "
             f"this is Keras {version('keras')}"
@@ -297,7 +300,7 @@ def make_optimizer(args: argparse.Namespace) -> "keras.optimizers.Optimizer":
 
     rate = args.learning_rate
     if args.schedule == "cosine":
-        warm = min(args.steps // 10, WARM_STEPS)
+        warm = min(args.steps // 10, COSINE_WARM_UP_STEPS)
         rate = keras.optimizers.schedules.CosineDecay(
             rate / max(warm, 1),
             args.steps - warm,
@@ -379,7 +382,7 @@ def prepare(
         strategy, variables, run.optimizer, loss_and_gradients, weights.LARGEST_WEIGHT
     )
 
-    patches_at_a_time = max(1, VALIDATION_PIXELS // val_set.side**2)
+    patches_at_a_time = max(1, VALIDATION_PIXELS_AT_A_TIME // val_set.side**2)
     val_batches = car_ds_loader.validation_batches(val_set, args.val_patches, patches_at_a_time)
     borders = args.loss_border, inner_border(args.loss_border, val_set.side, args.by_header)
     mean_losses = training_step.make_validate(errors, val_batches, borders, whole)

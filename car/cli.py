@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VERSION = "1.0.0"
 LARGEST_SEED = 2**31 - 1  # that every generator of numbers takes
 QUIET, USUAL, VERBOSE = range(3)
-LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+SECONDS_BETWEEN_LINES = 10.0  # between two lines of progress where there is no terminal
 
 Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the shell) -> exit status
 
@@ -225,7 +225,7 @@ class Progress:
         self._ahead = ahead
         completed, count = self.done + ahead, f"{self.done}/{self.total}"
         self._rich.update(self._task, completed=completed, count=count, note=self._note)
-        if not self.live and time.monotonic() - self._drawn >= LINE_SECONDS:
+        if not self.live and time.monotonic() - self._drawn >= SECONDS_BETWEEN_LINES:
             self._draw()
 
     def print_above(self, line: str) -> None:

@@ -23,9 +23,13 @@ from car.arrays import Floats, Pixels
 from car.errors import BadImage
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
-BATCH_PIXELS = 2**16  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
+TILE_PIXELS_AT_A_TIME = (
+    2**16
+)  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
 ROWS_AT_A_TIME = 256  # of the picture, when it is put together
-TO_RGB = np.array([[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32)  # Cb and Cr, JFIF (BT.601)
+CHROMA_TO_RGB = np.array(
+    [[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32
+)  # Cb and Cr, JFIF (BT.601)
 NO_GAINS: Floats = np.ones((jpeg.BLOCK, jpeg.BLOCK), np.float32)
 
 Forward = Callable[[Pixels, float], Floats]
@@ -201,7 +205,7 @@ def _correct_plane(
     tiling = tiles.seamless(height, width, side, halo) if halo else tiles.isolated(height, width, side)
     padded, corners = tiles.mirror(samples, tiling), tiling.corners
     corrected = np.empty(samples.shape, np.float32)
-    batch = min(len(corners), max(1, BATCH_PIXELS // (tiling.core_height * tiling.core_width)))
+    batch = min(len(corners), max(1, TILE_PIXELS_AT_A_TIME // (tiling.core_height * tiling.core_width)))
 
     def correct(first: int) -> None:
         first = min(first, len(corners) - batch)  # the last batch is a full one too: one shape
@@ -250,7 +254,10 @@ def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
         if pixels.ndim == 3:
             change = change[..., np.newaxis]
             if chroma:
-                change = change + np.stack([_interpolated(c, luma.shape, rows) for c in chroma], -1) @ TO_RGB
+                change = (
+                    change
+                    + np.stack([_interpolated(c, luma.shape, rows) for c in chroma], -1) @ CHROMA_TO_RGB
+                )
         result[rows] = np.clip(np.rint(pixels[rows] + change), 0, 255).astype(np.uint8)
     return result
 

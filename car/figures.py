@@ -11,9 +11,9 @@ from car.arrays import Doubles, Pixels
 from car.errors import UserError
 from car.files import whole_file
 
-WINDOW = 11  # side of SSIM's Gaussian window, in pixels
-WINDOW_DEVIATION = 1.5
-SMALL_MEAN, SMALL_DEVIATION = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # C1 and C2 of SSIM's paper
+SSIM_WINDOW = 11  # side of SSIM's Gaussian window, in pixels
+SSIM_DEVIATION = 1.5
+SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # C1 and C2 of SSIM's paper
 ROWS_AT_A_TIME = 512  # so that memory does not grow with the picture
 
 
@@ -34,14 +34,14 @@ def psnr(mean_squared_error: float) -> float:
 
 
 def _gaussian() -> Doubles:
-    distances = np.arange(WINDOW) - WINDOW // 2
-    weights = np.exp(-(distances**2) / (2 * WINDOW_DEVIATION**2))
+    distances = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
+    weights = np.exp(-(distances**2) / (2 * SSIM_DEVIATION**2))
     return weights / weights.sum()
 
 
 def _blurred(plane: Doubles) -> Doubles:
     """A plane [H, W] under SSIM's window wherever it fits: float64 [H - 10, W - 10]."""
-    height, width = (length - WINDOW + 1 for length in plane.shape)
+    height, width = (length - SSIM_WINDOW + 1 for length in plane.shape)
     weights = list(enumerate(_gaussian()))
     rows = sum(weight * plane[place : place + height] for place, weight in weights)
     return sum(weight * rows[:, place : place + width] for place, weight in weights)
@@ -52,15 +52,15 @@ def ssim(picture: Pixels, truth: Pixels) -> float:
 
     Wang, Bovik, Sheikh, Simoncelli: Image Quality Assessment, IEEE TIP 13 (2004).
     """
-    if min(picture.shape) < WINDOW:
+    if min(picture.shape) < SSIM_WINDOW:
         return math.nan
-    total, windows = 0.0, picture.shape[0] - WINDOW + 1
+    total, windows = 0.0, picture.shape[0] - SSIM_WINDOW + 1
     for top in range(0, windows, ROWS_AT_A_TIME):
-        band = slice(top, top + ROWS_AT_A_TIME + WINDOW - 1)
+        band = slice(top, top + ROWS_AT_A_TIME + SSIM_WINDOW - 1)
         total += float(
             _ssim_of_windows(*(plane[band].astype(np.float64) for plane in (picture, truth))).sum()
         )
-    return total / windows / (picture.shape[1] - WINDOW + 1)
+    return total / windows / (picture.shape[1] - SSIM_WINDOW + 1)
 
 
 def _ssim_of_windows(picture: Doubles, truth: Doubles) -> Doubles:
@@ -69,8 +69,8 @@ def _ssim_of_windows(picture: Doubles, truth: Doubles) -> Doubles:
     covariance = _blurred(picture * truth) - product
     means, variances = np.square(mean) + np.square(true_mean), _blurred(np.square(picture) + np.square(truth))
     variances -= means
-    alike = (2 * product + SMALL_MEAN) * (2 * covariance + SMALL_DEVIATION)
-    return alike / ((means + SMALL_MEAN) * (variances + SMALL_DEVIATION))
+    alike = (2 * product + SSIM_C1) * (2 * covariance + SSIM_C2)
+    return alike / ((means + SSIM_C1) * (variances + SSIM_C2))
 
 
 # ---- figures.csv ---------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from car.errors import UserError
 if TYPE_CHECKING:
     import filelock
 
-LONGEST_NAME = 255  # bytes, on nearly every disk
-WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what some network folders answer
+LONGEST_NAME_IN_BYTES = 255  # bytes, on nearly every disk
+LOCKS_NOT_SUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what some network folders answer
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def partial_of(path: Path) -> Path:
 
 def name_fits(path: Path) -> bool:
     """Whether the name of a file, and that of its partial, can be had on a disk."""
-    return len(os.fsencode(partial_of(path).name)) <= LONGEST_NAME
+    return len(os.fsencode(partial_of(path).name)) <= LONGEST_NAME_IN_BYTES
 
 
 @contextlib.contextmanager
@@ -172,7 +172,7 @@ def _acquire(folder: Path, lock: Path) -> "filelock.BaseFileLock":
                 f"{folder} is in use by {holder}; wait for its end, or name another folder"
             ) from None
         except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
+            if error.errno not in LOCKS_NOT_SUPPORTED:
                 raise
             print(f"{folder}: this disk knows no locks; take care that no second run writes there")
     return taken

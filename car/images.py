@@ -37,8 +37,8 @@ LOSSLESS_TYPES: tuple[tuple[bytes, type[ImageFile]], ...] = (
 )
 MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
-JPEG_PIXELS_PER_BYTE = 1000
-BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
+LARGEST_JPEG_PIXELS_PER_BYTE = 1000
+LARGEST_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 
 
@@ -115,7 +115,7 @@ def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
     except Exception as error:  # whatever Pillow's parsing stumbles over
         raise BadImage(f"its header is damaged: {error}") from error
     _check_size(image, max_pixels)
-    if image.width * image.height > JPEG_PIXELS_PER_BYTE * len(data):
+    if image.width * image.height > LARGEST_JPEG_PIXELS_PER_BYTE * len(data):
         raise BadImage(f"says {image.width}x{image.height}, which {len(data)} bytes cannot hold")
     if data.count(b"\xff\xda") > MAX_SCANS and scans_of(data) > MAX_SCANS:
         raise BadImage(f"has over {MAX_SCANS} scans")
@@ -166,7 +166,7 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
             raise BadImage("is a folder" if stat.S_ISDIR(about.st_mode) else "is not a file")
-        if about.st_size > BYTES_PER_PIXEL * max_pixels:
+        if about.st_size > LARGEST_BYTES_PER_PIXEL * max_pixels:
             raise BadImage(f"has {about.st_size} bytes, more than {max_pixels} pixels need (--max-pixels)")
         data = path.read_bytes()
     except OSError as error:

@@ -11,8 +11,8 @@ from car.arrays import Pixels
 
 ORIENTATION = 0x0112  # the EXIF tag
 # Where Pillow drops a damaged tag it only warns.
-TAG_DROPPED = "(possibly )?corrupt EXIF|tag |truncated file read"
-_WARNINGS = threading.Lock()  # their filters are the whole process's
+WARNINGS_OF_LOST_TAGS = "(possibly )?corrupt EXIF|tag |truncated file read"
+_WARNING_FILTERS = threading.Lock()  # their filters are the whole process's
 
 
 class Metadata(NamedTuple):
@@ -27,8 +27,8 @@ class Metadata(NamedTuple):
 def read(image: Image.Image) -> Metadata:
     """The metadata of an opened image (PIL)."""
     profile = image.info.get("icc_profile")
-    with _WARNINGS, warnings.catch_warnings():
-        warnings.filterwarnings("error", TAG_DROPPED, module=r"PIL\.TiffImagePlugin")
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.filterwarnings("error", WARNINGS_OF_LOST_TAGS, module=r"PIL\.TiffImagePlugin")
         try:
             exif = image.getexif()
             orientation = exif.get(ORIENTATION, 1)

@@ -16,16 +16,16 @@ from car.files import whole_file
 
 SHEET_COLUMNS, SHEET_ROWS = 3, 6  # pairs on a sheet of patches
 SHEET_TITLES = ("JPG", "BMP", "JPG - BMP, 4 times")
-SHOWN_SIDE = 128  # pixels; smaller patches are magnified by a whole number
+SHOWN_PATCH_SIDE = 128  # pixels; smaller patches are magnified by a whole number
 PLOT_WIDTH, PLOT_HEIGHT = 900, 520  # pixels
-FINER = 2  # drawn so many times as large, then reduced: smooth lines
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 60, 50  # margins around the axes
-VALIDATION, JPG_VALIDATION = 3, 4  # columns of the CSV row
+OVERSAMPLING = 2  # drawn so many times as large, then reduced: smooth lines
+PLOT_LEFT, PLOT_RIGHT, PLOT_TOP, PLOT_BOTTOM = 70, 20, 60, 50  # margins around the axes
+VALIDATION_COLUMN, JPG_VALIDATION_COLUMN = 3, 4  # columns of the CSV row
 CURVES = (  # column of the CSV row, name, colour, width
     (2, "JPG itself, training", "#a8c8e4", 1),
-    (JPG_VALIDATION, "JPG itself, validation: the line to beat", "#e8a0a0", 2),
+    (JPG_VALIDATION_COLUMN, "JPG itself, validation: the line to beat", "#e8a0a0", 2),
     (1, "training", "#1f77b4", 2),
-    (VALIDATION, "validation", "#d62728", 2),
+    (VALIDATION_COLUMN, "validation", "#d62728", 2),
 )
 
 
@@ -52,7 +52,7 @@ def difference(after: Pixels, before: Pixels, gain: int = 4) -> Pixels:
 
 def sheet_of_pairs(jpg: Pixels, bmp: Pixels) -> Image.Image:
     """A sheet of pairs of patches, uint8 [N, side, side] each: JPG, BMP and their difference."""
-    zoom = max(1, SHOWN_SIDE // jpg.shape[-1])
+    zoom = max(1, SHOWN_PATCH_SIDE // jpg.shape[-1])
     panels = []
     for first in range(0, len(jpg), SHEET_ROWS):
         some = slice(first, first + SHEET_ROWS)
@@ -100,46 +100,53 @@ def draw_losses(path: Path, rows: Sequence[Sequence[float]]) -> None:
     values = [row[column] for row in rows for column, *_ in CURVES if not math.isnan(row[column])]
     last_values = [rows[-1][column] for column, *_ in CURVES if not math.isnan(rows[-1][column])]
     low = min(values)
-    high = min(max(values), max(1.6 * max(row[JPG_VALIDATION] for row in rows), *last_values))
+    high = min(max(values), max(1.6 * max(row[JPG_VALIDATION_COLUMN] for row in rows), *last_values))
     room = 0.05 * (high - low) or 1.0
     low, high, last = low - room, max(high, low) + room, max(rows[-1][0], 1)
-    font = ImageFont.load_default(12 * FINER)
-    image = Image.new("RGB", (PLOT_WIDTH * FINER, PLOT_HEIGHT * FINER), "white")
+    font = ImageFont.load_default(12 * OVERSAMPLING)
+    image = Image.new("RGB", (PLOT_WIDTH * OVERSAMPLING, PLOT_HEIGHT * OVERSAMPLING), "white")
     draw = ImageDraw.Draw(image)
 
     def place(step: float, loss: float) -> tuple[float, float]:
-        x = LEFT + (PLOT_WIDTH - LEFT - RIGHT) * step / last
-        y = TOP + (PLOT_HEIGHT - TOP - BOTTOM) * (high - min(loss, high)) / (high - low)
-        return x * FINER, y * FINER
+        x = PLOT_LEFT + (PLOT_WIDTH - PLOT_LEFT - PLOT_RIGHT) * step / last
+        y = PLOT_TOP + (PLOT_HEIGHT - PLOT_TOP - PLOT_BOTTOM) * (high - min(loss, high)) / (high - low)
+        return x * OVERSAMPLING, y * OVERSAMPLING
 
     def write(x: float, y: float, text: str, anchor: str) -> None:
-        draw.text((x * FINER, y * FINER), text, fill="black", anchor=anchor, font=font)
+        draw.text((x * OVERSAMPLING, y * OVERSAMPLING), text, fill="black", anchor=anchor, font=font)
 
     for loss in _ticks(low, high):
-        draw.line([place(0, loss), place(last, loss)], fill="#dddddd", width=FINER)
-        write(LEFT - 8, place(0, loss)[1] / FINER, f"{loss:g}", "rm")
+        draw.line([place(0, loss), place(last, loss)], fill="#dddddd", width=OVERSAMPLING)
+        write(PLOT_LEFT - 8, place(0, loss)[1] / OVERSAMPLING, f"{loss:g}", "rm")
     for step in _ticks(0, last):
-        x = place(step, low)[0] / FINER
+        x = place(step, low)[0] / OVERSAMPLING
         draw.line(
-            [(x * FINER, (PLOT_HEIGHT - BOTTOM) * FINER), (x * FINER, (PLOT_HEIGHT - BOTTOM + 5) * FINER)],
+            [
+                (x * OVERSAMPLING, (PLOT_HEIGHT - PLOT_BOTTOM) * OVERSAMPLING),
+                (x * OVERSAMPLING, (PLOT_HEIGHT - PLOT_BOTTOM + 5) * OVERSAMPLING),
+            ],
             fill="black",
-            width=FINER,
+            width=OVERSAMPLING,
         )
-        write(x, PLOT_HEIGHT - BOTTOM + 8, f"{step:g}", "mt")
-    draw.rectangle([place(0, high), place(last, low)], outline="black", width=FINER)
+        write(x, PLOT_HEIGHT - PLOT_BOTTOM + 8, f"{step:g}", "mt")
+    draw.rectangle([place(0, high), place(last, low)], outline="black", width=OVERSAMPLING)
     write(PLOT_WIDTH / 2, PLOT_HEIGHT - 14, "steps", "mm")
-    write(LEFT, 16, "mean squared error in squared grey levels", "lm")
-    x = LEFT
+    write(PLOT_LEFT, 16, "mean squared error in squared grey levels", "lm")
+    x = PLOT_LEFT
     for column, name, colour, width in CURVES:
         points = [place(row[0], row[column]) for row in rows if not math.isnan(row[column])]
         if len(points) == 1:
-            draw.circle(points[0], 3 * FINER, fill=colour)
-        draw.line(points, fill=colour, width=width * FINER, joint="curve")
-        draw.line([(x * FINER, 42 * FINER), ((x + 24) * FINER, 42 * FINER)], fill=colour, width=3 * FINER)
+            draw.circle(points[0], 3 * OVERSAMPLING, fill=colour)
+        draw.line(points, fill=colour, width=width * OVERSAMPLING, joint="curve")
+        draw.line(
+            [(x * OVERSAMPLING, 42 * OVERSAMPLING), ((x + 24) * OVERSAMPLING, 42 * OVERSAMPLING)],
+            fill=colour,
+            width=3 * OVERSAMPLING,
+        )
         write(x + 30, 42, name, "lm")
-        x += 56 + draw.textlength(name, font=font) / FINER
-    if rows[-1][VALIDATION] > rows[-1][JPG_VALIDATION]:
+        x += 56 + draw.textlength(name, font=font) / OVERSAMPLING
+    if rows[-1][VALIDATION_COLUMN] > rows[-1][JPG_VALIDATION_COLUMN]:
         text = "at the end worse than no correction: validation lies above the JPG itself"
-        left_of_the_rise = (LEFT + 10) * FINER, (TOP + 10) * FINER
+        left_of_the_rise = (PLOT_LEFT + 10) * OVERSAMPLING, (PLOT_TOP + 10) * OVERSAMPLING
         draw.text(left_of_the_rise, text, fill="#d62728", anchor="lt", font=font)
     save_png(path, image.resize((PLOT_WIDTH, PLOT_HEIGHT), Image.Resampling.LANCZOS))

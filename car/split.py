@@ -18,7 +18,7 @@ Split = dict[str, Any]  # what split.json holds
 
 SPLIT_FILE = "split.json"
 SETS = ("train", "val", "test")
-PARTS = {"val": 0.2, "test": 0.1}  # train takes the rest
+SHARE_BY_SET = {"val": 0.2, "test": 0.1}  # train takes the rest
 # Slices of one series are near copies of each other and must not sit on both sides.
 SLICES_OF_A_SERIES = r"^(.*)_slice_\d+(.*)$"
 
@@ -56,7 +56,7 @@ def split_names(names: Sequence[str], seed: int, rule: str) -> dict[str, list[st
         )
     waiting = seeded_order(groups, seed)
     sets: dict[str, list[str]] = {}
-    for name, part in (("test", PARTS["test"]), ("val", PARTS["val"])):
+    for name, part in (("test", SHARE_BY_SET["test"]), ("val", SHARE_BY_SET["val"])):
         sets[name] = []
         # The first group always (but for test where there are two: train and val come first), then further
         # ones as long as they bring the count closer.

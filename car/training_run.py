@@ -20,9 +20,9 @@ from car.files import whole_file
 from car.records import naming
 from car.weights import Parameters
 
-LAYOUT = 2  # of what a log folder holds of a run
+LAYOUT_VERSION = 2  # of what a log folder holds of a run
 STATES_KEPT = 2
-SHOWN_PATCHES = 6  # in TensorBoard
+TENSORBOARD_PATCHES = 6  # in TensorBoard
 SETTINGS_FILE, CSV_FILE, PICTURE_FILE = "settings.json", "losses.csv", "losses.png"
 STATE_FOLDER = "state"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -86,7 +86,7 @@ def claim_folder(log: Path, settings: dict[str, Any], write: bool) -> None:
                 f"{path} is damaged ({reason_of(error)}); train into a new log folder, with --init {log} to "
                 f"start from its best weights"
             ) from error
-        if before.get("version") != LAYOUT:
+        if before.get("version") != LAYOUT_VERSION:
             raise UserError(
                 f"{log} holds a run of an older version of this suite, with which this one cannot go on; "
                 f"train into another log folder, with --init {log} to start from its best weights"
@@ -110,7 +110,7 @@ def claim_folder(log: Path, settings: dict[str, Any], write: bool) -> None:
                     f"missing); train into another folder"
                 )
         with whole_file(path, "w") as file:
-            json.dump({"version": LAYOUT, **settings}, file, indent=1)
+            json.dump({"version": LAYOUT_VERSION, **settings}, file, indent=1)
 
 
 def read_losses(path: Path) -> list[Row]:
@@ -330,7 +330,7 @@ def _summarise(row: Row, net: Net, shown: tuple[tf.Tensor, tf.Tensor]) -> None:
             tf.summary.scalar(f"losses/{name}", value, step)
     for weight in net.weights:
         tf.summary.histogram(f"weights/{weight.name}", weight.value, step)
-    jpg, bmp = (tf.cast(patches[:SHOWN_PATCHES], tf.float32) for patches in shown)
+    jpg, bmp = (tf.cast(patches[:TENSORBOARD_PATCHES], tf.float32) for patches in shown)
     row_of_three = tf.concat([jpg, net(jpg), bmp], axis=2)
     picture = tf.cast(tf.clip_by_value(tf.round(row_of_three), 0, 255), tf.uint8)
-    tf.summary.image("JPG, corrected, BMP", picture, step, max_outputs=SHOWN_PATCHES)
+    tf.summary.image("JPG, corrected, BMP", picture, step, max_outputs=TENSORBOARD_PATCHES)

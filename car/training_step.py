@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-PART_PIXELS = 2**15  # of a batch that go through the net together
+PIXELS_AT_A_TIME = 2**15  # of a batch that go through the net together
 
 Batch = tuple[tf.Tensor, tf.Tensor]  # jpg and bmp, float32 [N, side, side, 1]
 Errors = Callable[[tf.Tensor, tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]
@@ -25,7 +25,7 @@ def parts_of(patches: int, side: int) -> tuple[int, int]:
 
     The last part may not be full.
     """
-    parts = math.ceil(patches / max(1, PART_PIXELS // side**2))
+    parts = math.ceil(patches / max(1, PIXELS_AT_A_TIME // side**2))
     return parts, math.ceil(patches / parts)
 
 

@@ -24,7 +24,7 @@ RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels: what an output dep
 NET = "AR-CNN 9-7-1-5"
 LARGEST_WEIGHT = 1e6  # trained ones are under 10
 LARGEST_GAIN = 10.0  # fitted ones are under 2
-LARGEST_FILE = 2**22  # bytes, unpacked: ten times what a set takes
+LARGEST_UNPACKED_BYTES = 2**22  # bytes, unpacked: ten times what a set takes
 WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
 
 Parameters = list[
@@ -154,10 +154,10 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     whose places may lie before its beginning.
     """
     with open(path, "rb") as file:
-        data = io.BytesIO(file.read(LARGEST_FILE))
+        data = io.BytesIO(file.read(LARGEST_UNPACKED_BYTES))
     with zipfile.ZipFile(data) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST_FILE:  # before any of it is unpacked
+        if size > LARGEST_UNPACKED_BYTES:  # before any of it is unpacked
             raise ValueError(f"{size} bytes unpacked")
     with np.load(data, allow_pickle=False) as arrays:
         return dict(arrays)

@@ -318,7 +318,7 @@ def test_lines_of_progress_in_a_pipe(process: None, capsys: Capture, monkeypatch
 
 
 def test_the_time_left_is_told(process: None, capsys: Capture, monkeypatch: Monkey) -> None:
-    monkeypatch.setattr(cli, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
     with cli.Progress(1_000_000, "steps") as progress:
         progress.step(50)
         time.sleep(0.02)
@@ -333,7 +333,7 @@ def test_the_time_left_is_told(process: None, capsys: Capture, monkeypatch: Monk
 
 
 def test_quiet_progress_says_nothing(process: None, capsys: Capture, monkeypatch: Monkey) -> None:
-    monkeypatch.setattr(cli, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
     cli._loudness = cli.QUIET
     with cli.Progress(2, "images") as progress:
         progress.step(note="fast")
@@ -389,7 +389,7 @@ def plain(shown: str) -> str:
 
 
 def test_a_bar_on_a_terminal(process: None, monkeypatch: Monkey) -> None:
-    monkeypatch.setattr(cli, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
 
     def work() -> None:
         with cli.Progress(5, "images", done=1) as progress:

@@ -81,8 +81,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--schedule",
         choices=("constant", "cosine"),
         default="constant",
-        help=f"cosine: up in {COSINE_WARM_UP_STEPS} steps (a tenth of --steps at most), down to a hundredth "
-        "(constant)",
+        help=f"(constant); cosine: up in {COSINE_WARM_UP_STEPS} steps (--steps / 10 at most), down to 1/100",
     )
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")

@@ -272,7 +272,7 @@ def coefficients(planes: tf.Tensor) -> tf.Tensor:
 
 
 def kept_coefficients(change: tf.Tensor, jpg: tf.Tensor, table: Floats, gains: Floats) -> tf.Tensor:
-    """What jpeg.limit_change keeps of a change, as coefficients that gradients go through.
+    """What limits.limit_change keeps of a change in blocks that it trusts, as coefficients for gradients.
 
     change, jpg: float32 [N, H, W, 1], grey levels; table, gains: float32 [8, 8]. Returns float32
     [N, H / 8, W / 8, 64].

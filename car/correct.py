@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from car import choice, images, jpeg, metadata, tiles, weights
+from car import choice, images, jpeg, limits, metadata, tiles, weights
 from car.arrays import Floats, Pixels
 from car.errors import BadImage
 
@@ -169,7 +169,7 @@ class Corrector:
             own = None
             if plane.table is not None:
                 gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
-                jpeg.limit_change(change, plane.samples, plane.table, gains)
+                limits.limit_change(change, plane.samples, plane.table, gains)
                 own = jpeg.coarseness(plane.table, len(found))
             change *= self.strength
             found.append(PlaneFound(own, chosen, _mean_size(change)))

@@ -111,26 +111,6 @@ def reach_of(lowest: Any, highest: Any, where: Callable[..., Any] = np.where) ->
     )
 
 
-def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) -> None:
-    """Limit a change to what the file allows, in place: each coefficient to reach_of times its step.
-
-    change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
-    gains: float32 [8, 8], by which the net's coefficients are multiplied first (weights.Weights).
-    Partial blocks at the right and lower edge are made whole by mirroring: what the file codes of the rest
-    is not known.
-    """
-    gains, steps = gains.reshape(-1), table.reshape(-1)
-    # The last band takes in what is less than a block after it: alone that has too few rows to mirror.
-    tops = range(0, max(samples.shape[0] - BLOCK, 0) + 1, ROWS_AT_A_TIME)
-    for top in tops:
-        rows = slice(top, None if top == tops[-1] else top + ROWS_AT_A_TIME)
-        band = change[rows]
-        blocks, decoded = (blocks_of(made_whole(plane[rows])) for plane in (change, samples))
-        limits = reach_of(decoded.min(axis=1), decoded.max(axis=1))[:, np.newaxis] * steps
-        kept = np.clip(blocks @ COSINES.T * gains, -limits, limits) @ COSINES
-        band[...] = plane_of(kept, band.shape)
-
-
 def share_contradicted(jpg: Pixels, clean: Pixels, table: Floats) -> float:
     """How much of a JPEG cannot come from this clean picture, 0..1 of the blocks that hold something.
 

@@ -146,7 +146,17 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
         return change
     with np.load(weights) as arrays:
         gains = arrays["gains"] if "gains" in arrays and table is LUMA_50 else np.ones((8, 8))
-    return kept_to_steps(change, samples, steps.reshape(8, 8), gains)
+    return limited(change, samples, steps.reshape(8, 8), gains)
+
+
+COSINES = np.array([np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)])
+
+
+def mirrored(plane: Array) -> Array:
+    """Both sides made multiples of 8, rows and columns there and back as in a mirror."""
+    tall, wide = ([*range(n), *range(n)[::-1]] * 8 for n in plane.shape)
+    height, width = plane.shape
+    return plane[tall[: -(-height // 8) * 8]][:, wide[: -(-width // 8) * 8]]
 
 
 def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
@@ -156,21 +166,84 @@ def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> 
     a block, it goes on as in a mirror.
     """
     height, width = change.shape
-    tall, wide = ([*range(n), *range(n)[::-1]] * 8 for n in change.shape)  # rows and columns, there and back
-    rows, columns = tall[: -(-height // 8) * 8], wide[: -(-width // 8) * 8]
-    change, samples = (plane[rows][:, columns] for plane in (change, samples))
-    basis = [np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)]
-    cosines, kept = np.array(basis), change.copy()
+    change, samples = mirrored(change), mirrored(samples)
+    kept = change.copy()
     for top in range(0, change.shape[0] - 7, 8):
         for left in range(0, change.shape[1] - 7, 8):
             block = slice(top, top + 8), slice(left, left + 8)
-            coefficients = gains * (cosines @ change[block] @ cosines.T)
+            coefficients = gains * (COSINES @ change[block] @ COSINES.T)
             reach = 0.35 if samples[block].min() > 0 and samples[block].max() < 255 else 0.5
             coefficients = np.clip(coefficients, -reach * steps, reach * steps)
-            kept[block] = cosines.T @ coefficients @ cosines
+            kept[block] = COSINES.T @ coefficients @ COSINES
             if samples[block].max() == 0 or samples[block].min() == 255:
                 kept[block] = 0
     return kept[:height, :width]
+
+
+def limited(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+    """The same, each block times how far it is trusted."""
+    height, width = change.shape
+    weights = np.kron(trusted(mirrored(change), mirrored(samples), steps, gains), np.ones((8, 8)))
+    return kept_to_steps(change, samples, steps, gains) * weights[:height, :width]
+
+
+def trusted(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+    """How far each block is trusted, 0..1, by what car/limits.py promises; sides are multiples of 8."""
+    rows, columns = samples.shape[0] // 8, samples.shape[1] // 8
+    high = np.add.outer(np.arange(8), np.arange(8)) >= 6
+    held, asked, pixels = {}, {}, {}
+    for y in range(rows):
+        for x in range(columns):
+            block = slice(8 * y, 8 * y + 8), slice(8 * x, 8 * x + 8)
+            pixels[y, x] = samples[block].astype(float)
+            held[y, x] = COSINES @ pixels[y, x] @ COSINES.T
+            asked[y, x] = gains * (COSINES @ change[block] @ COSINES.T) / steps
+
+    def detail(place: tuple[int, int]) -> Array:
+        return np.where(np.add.outer(np.arange(8), np.arange(8)) > 0, held[place], 0)
+
+    def is_flat(place: tuple[int, int]) -> bool:
+        return bool((abs(detail(place)) <= steps / 2).all())
+
+    def ramp(value: float, start: float, end: float) -> float:
+        return min(max((value - start) / (end - start), 0.0), 1.0)
+
+    weights = np.ones((rows, columns))
+    for y in range(rows):
+        for x in range(columns):
+            near = [
+                (min(max(y + dy, 0), rows - 1), min(max(x + dx, 0), columns - 1))
+                for dy in (-1, 0, 1)
+                for dx in (-1, 0, 1)
+            ]
+            strength = np.mean([np.square(held[n][high]).mean() for n in near]) ** 0.5
+            of_all = np.mean([np.square(detail(n)).sum() for n in near])
+            share = (np.mean([np.square(held[n][high]).sum() for n in near]) / max(of_all, 1)) ** 0.5
+            total = sum(np.square(asked[n]).sum() for n in near)
+            weakening = sum(
+                np.square(asked[n])[(abs(held[n]) > steps / 2) & (held[n] * asked[n] < 0)].sum() for n in near
+            )
+            unlike = max(ramp(strength, 50, 62), ramp(share, 0.82, 0.9) * ramp(strength, 6, 12))
+            wrong = max(
+                ramp(weakening / max(total, 1e-6), 0.4, 0.55),
+                ramp(abs(asked[y, x]).max(), 1, 2),
+                ramp(strength, 85, 100),
+            )
+            weights[y, x] = 1 - unlike * wrong
+            for dy, dx, step in (
+                (-1, 0, steps[1, 0]),
+                (1, 0, steps[1, 0]),
+                (0, -1, steps[0, 1]),
+                (0, 1, steps[0, 1]),
+            ):
+                other = y + dy, x + dx
+                if other in held and is_flat((y, x)) and is_flat(other):
+                    jump = abs(held[y, x][0, 0] - held[other][0, 0]) / 8 - steps[0, 0] / 8
+                    weights[y, x] = min(weights[y, x], 1 - ramp(jump / step, 0.5, 1))
+            levels = {level for n in near for level in pixels[n].flat}
+            if len(levels) == 1 and levels.pop() < 16:
+                weights[y, x] = 0
+    return weights
 
 
 def doubled(plane: Array, height: int, width: int) -> Array:

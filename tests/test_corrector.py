@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from reference import CHROMA_50, LUMA_50, Array, doubled, kept_to_steps
+from reference import CHROMA_50, LUMA_50, Array, doubled, limited
 
 from car import correct, images
 from car.choice import Choice
@@ -211,7 +211,7 @@ def assert_pixels(result: Array, wanted: Array) -> None:
 
 def kept(forward: Callable[[Array, float], Array], samples: Array, steps: Array, gains: Array) -> Array:
     change = np.clip(whole(forward, samples), 0, 255) - samples
-    return kept_to_steps(change, samples.astype(np.float64), steps.reshape(8, 8), gains)
+    return limited(change, samples.astype(np.float64), steps.reshape(8, 8), gains)
 
 
 @pytest.mark.parametrize("size", [(70, 61), (33, 530)])

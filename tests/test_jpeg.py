@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from reference import CHROMA_50, LUMA_50, Array, kept_to_steps
+from reference import CHROMA_50, LUMA_50, Array
 
 from car import jpeg
 
@@ -215,21 +215,6 @@ def test_levels_beyond_a_byte_s_are_clipped_too() -> None:
     """Of planes in float, which are not cut to 0..255 first."""
     assert jpeg.reach_of(-0.5, 100.0) == np.float32(0.5) and jpeg.reach_of(0.0, 255.5) == np.float32(0.5)
     assert jpeg.reach_of(-2.0, -1.0) == 0 and jpeg.reach_of(256.0, 300.0) == 0
-
-
-@pytest.mark.parametrize("shape", [(531, 43), (256, 40), (257, 272), (259, 15), (264, 9), (515, 8), (5, 3)])
-def test_a_change_is_kept_to_the_steps(shape: tuple[int, int]) -> None:
-    """Bands of 256 rows, 1 to 3 rows after them, partial blocks, blocks of black, of white, and with some of them."""
-    rng = np.random.default_rng(shape[0])
-    samples = rng.integers(1, 255, shape).astype(np.uint8)
-    samples[8:24, :16], samples[24:40, :8], samples[100:104], samples[528:, :8] = 0, 255, 255, 255
-    change, gains = rng.normal(0, 30, shape).astype(np.float32), rng.uniform(0, 2, (8, 8)).astype(np.float32)
-    table = jpeg.table_of_quality(30)
-    wanted = kept_to_steps(change.astype(float), samples, table, gains)
-    assert np.abs(wanted - change).max() > 1
-    limited = change.copy()
-    jpeg.limit_change(limited, samples, table, gains)
-    np.testing.assert_allclose(limited, wanted, atol=1e-3)
 
 
 def share_by_loops(jpg: Array, clean: Array, table: Array) -> float:

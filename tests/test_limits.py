@@ -1,0 +1,101 @@
+"""car/limits.py: what of a change is kept, against reference.limited and on pictures that no photograph is."""
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+from reference import Array, limited, trusted
+
+from car import images, jpeg, limits
+from car.arrays import Floats, Pixels
+
+
+@pytest.mark.parametrize("shape", [(531, 43), (256, 40), (257, 272), (259, 15), (264, 9), (515, 8), (5, 3)])
+def test_a_change_is_kept_to_the_steps(shape: tuple[int, int]) -> None:
+    """Bands of 256 rows, 1 to 3 rows after them, partial blocks, blocks of black, of white, and with some of them."""
+    rng = np.random.default_rng(shape[0])
+    samples = rng.integers(1, 255, shape).astype(np.uint8)
+    samples[8:24, :16], samples[24:40, :8], samples[100:104], samples[528:, :8] = 0, 255, 255, 255
+    change, gains = rng.normal(0, 3, shape).astype(np.float32), rng.uniform(0, 2, (8, 8)).astype(np.float32)
+    table = jpeg.table_of_quality(30)
+    wanted = limited(change.astype(float), samples, table, gains)
+    assert np.abs(wanted - change).max() > 1
+    kept = change.copy()
+    limits.limit_change(kept, samples, table, gains)
+    np.testing.assert_allclose(kept, wanted, atol=0.02)
+
+
+Y, X = np.mgrid[:128, :128]
+RANDOM = np.random.default_rng(1)
+PATTERNS: dict[str, Array] = {
+    "checkerboard": (X + Y) % 2 * 255,
+    "checkerboard of 2": (X // 2 + Y // 2) % 2 * 255,
+    "steep hatching": ((X + 2 * Y) % 5 < 2) * 255,
+    "noise": RANDOM.integers(0, 256, (128, 128)),
+    "pale checkerboard": 100 + (X + Y) % 2 * 56,
+    "levels": np.kron(RANDOM.integers(0, 256, (16, 16)), np.ones((8, 8))),
+    "edge on the grid": np.where(X < 64, 90, 190),
+    "dark ground": np.full((128, 128), 8),
+}
+
+
+def smoothed(samples: Pixels) -> Floats:
+    """What a net that takes detail for noise asks for: the mean of 3x3 pixels in place of each."""
+    padded = np.pad(samples.astype(np.float32), 1, "edge")
+    mean = (
+        sum(padded[y : y + samples.shape[0], x : x + samples.shape[1]] for y in range(3) for x in range(3))
+        / 9
+    )
+    change: Floats = (mean - samples).astype(np.float32)
+    return change
+
+
+def coded(picture: Array, quality: int) -> images.Plane:
+    return images.decode_jpeg(images.jpeg_bytes(np.clip(picture, 0, 255).astype(np.uint8), quality)).planes[0]
+
+
+@pytest.mark.parametrize("quality", [10, 50, 90])
+@pytest.mark.parametrize("name", PATTERNS)
+def test_patterns_stay_as_the_file_has_them(name: str, quality: int) -> None:
+    plane = coded(PATTERNS[name], quality)
+    assert plane.table is not None
+    change = smoothed(plane.samples)
+    if name == "dark ground":
+        change += 2
+    limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32))
+    if name == "dark ground" and (plane.samples >= 16).any():
+        pytest.skip("this quality holds no level under 16 for it")
+    assert np.abs(change).mean() < (0.8 if name == "noise" else 0.15)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "camera", "chelsea"])
+@pytest.mark.parametrize("quality", [10, 50, 90])
+def test_photographs_are_trusted(name: str, quality: int) -> None:
+    """All but a few blocks, with a change that is as far off as smoothing is."""
+    plane = coded(np.asarray(Image.open(ROOT / f"samples/{name}.bmp").convert("L")), quality)
+    assert plane.table is not None
+    change = smoothed(plane.samples) / 3
+    height, width = (length // 8 * 8 for length in change.shape)
+    weights = trusted(change[:height, :width], plane.samples[:height, :width], plane.table, np.ones((8, 8)))
+    assert (weights < 1).mean() < 0.06
+
+
+def test_trust_is_the_references_on_a_page_of_everything() -> None:
+    """Photograph, patterns and flats side by side, so that each rule is half in and half out somewhere."""
+    photograph = np.asarray(Image.open(ROOT / "samples/astronaut.bmp").convert("L"))[:128, :128]
+    rows = [
+        [photograph, *list(PATTERNS.values())[:2]],
+        [*list(PATTERNS.values())[2:5]],
+        [*list(PATTERNS.values())[5:8]],
+    ]
+    page = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    for strength in (1.0, 0.35):
+        faint = 128 + (page - 128.0) * strength if strength < 1 else page
+        plane = coded(faint, 75)
+        assert plane.table is not None
+        change, gains = smoothed(plane.samples), np.linspace(0.5, 1.5, 64, dtype=np.float32).reshape(8, 8)
+        weights = trusted(change.astype(float), plane.samples, plane.table, gains)
+        assert ((weights > 0.02) & (weights < 0.98)).any() and (weights == 0).any() and (weights == 1).any()
+        wanted = limited(change.astype(float), plane.samples, plane.table, gains)
+        limits.limit_change(change, plane.samples, plane.table, gains)
+        np.testing.assert_allclose(change, wanted, atol=0.02)

@@ -191,7 +191,7 @@ class Corrector:
         if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
             raise ValueError(f"uint8 [H, W] or [H, W, 3] is wanted, not {pixels.dtype} {list(pixels.shape)}")
         plane = images.Plane(images.luma_of(pixels), None)
-        return images.Jpeg(pixels, (plane,), metadata.Metadata(1, b"", False, None))
+        return images.Jpeg(pixels, (plane,), metadata.Metadata())
 
 
 def _correct_plane(

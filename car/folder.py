@@ -3,6 +3,7 @@
 While the nets work on one image, one thread decodes the next and one finishes and saves the last.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from car import cli, figures, images, metadata, pictures, split, stop, weights
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane, PlaneFound
 from car.errors import BadImage, Stopped, UserError, some_of
-from car.files import name_fits, whole_file
+from car.files import name_fits, partial_of, whole_file
 
 SECONDS_BETWEEN_CSVS = 10
 COMPONENTS = ("luma", "Cb", "Cr")
@@ -130,8 +131,8 @@ class Saved(NamedTuple):
     """What came of one image."""
 
     pixels: int
-    lost: bool  # metadata that the result's format cannot hold
-    exif_lost: bool  # the EXIF was damaged
+    left: tuple[str, ...]  # fields of the metadata that the result's format cannot hold
+    damaged: tuple[str, ...]  # what was damaged of the metadata, in words for people
     planes: tuple[PlaneFound, ...]
     row: figures.Row | None  # None where no BMP stands beside the JPEG
 
@@ -149,19 +150,22 @@ def load(job: Job, corrector: Corrector, jpg: Path) -> Loaded:
 
 
 def save(job: Job, jpg: Path, corrected: Corrected, truth: Pixels | None) -> Saved:
-    """Measure against the BMP, and write the result."""
+    """Measure against the BMP, and write the result, which gets the JPEG's time of modification."""
     pixels, before, about, planes = corrected
     if job.compare:
         pictures.save_png(job.sheet(jpg), pictures.comparison(before, pixels, truth))
     row = None
     if truth is not None:
         row = figures.measure(jpg.stem, *(images.luma_of(picture) for picture in (before, pixels, truth)))
-    keeps = job.format == "png"
-    with whole_file(job.result(jpg)) as file:
-        kept = metadata.kept(about) if keeps else {}
-        Image.fromarray(pixels).save(file, job.format.upper(), **kept)
-    lost = not keeps and bool(about.exif or about.icc_profile)
-    return Saved(pixels.shape[0] * pixels.shape[1], lost, about.exif_lost, planes, row)
+    result = job.result(jpg)
+    with whole_file(result) as file:
+        Image.fromarray(pixels).save(file, job.format.upper(), **metadata.kept(about, job.format))
+        file.flush()
+        with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
+            times = jpg.stat()
+            os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
+    left = metadata.left_behind(about, job.format)
+    return Saved(pixels.shape[0] * pixels.shape[1], left, about.lost, planes, row)
 
 
 def in_order(
@@ -242,7 +246,7 @@ def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcom
     left = [jpg for jpg in jpegs if jpg not in skipped]
     outcome.skipped = len(skipped)
     with cli.Progress(len(jpegs), "images", done=len(skipped)) as progress:
-        say, csv = Saying(progress), CsvWriter(job.figures, progress)
+        say, csv = Saying(progress, job.format), CsvWriter(job.figures, progress)
         for jpg, future in in_order(job, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
@@ -270,8 +274,9 @@ def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcom
 class Saying:
     """What is said while a folder is corrected."""
 
-    def __init__(self, progress: cli.Progress) -> None:
-        self._progress, self._pixels, self._lost_said = progress, 0, False
+    def __init__(self, progress: cli.Progress, form: str) -> None:
+        self._progress, self._pixels = progress, 0
+        self._form, self._left_said = form, set[str]()  # of the results; fields of metadata that were named
 
     def bad(self, reason: BadImage) -> None:
         """An image was left out."""
@@ -280,11 +285,11 @@ class Saying:
 
     def saved(self, jpg: Path, saved: Saved) -> None:
         """An image was corrected."""
-        if saved.lost and not self._lost_said:
-            cli.say(f"{jpg.name}: BMP holds no EXIF or ICC profile; --format png keeps them")
-            self._lost_said = True
-        if saved.exif_lost:
-            cli.say(f"{jpg.name}: its EXIF is damaged and was left out")
+        if left := [name for name in saved.left if name not in self._left_said]:
+            cli.say(f"{jpg.name}: {metadata.describe_left(left, self._form)}")
+            self._left_said.update(left)
+        for line in saved.damaged:
+            cli.say(f"{jpg.name}: {line}")
         cli.detail(f"{jpg.name}: {'; '.join(map(describe, COMPONENTS, saved.planes))}")
         if saved.row:
             cli.say(figures.describe(saved.row))

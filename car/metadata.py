@@ -1,49 +1,288 @@
-"""What a picture's file says beside its pixels: EXIF with its orientation, and the colour profile."""
+"""What a picture's file says beside its pixels: EXIF and its orientation, XMP, IPTC, comment, density, ICC.
 
-import threading
-import warnings
+EXIF is kept byte for byte, so that what points into it (a MakerNote's own offsets) stays valid. It is a small
+TIFF file: a header with the byte order and the place of the first directory, IFD0; a directory is a count,
+entries of 12 bytes (tag, type, count of values, the values or their place) and the place of the next one
+(TIFF 6.0, section 2; EXIF 2.32, section 4.5 and 4.6).
+"""
+
+import contextlib
+import io
+import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from car.arrays import Pixels
+from car.errors import some_of
 
 ORIENTATION = 0x0112  # the EXIF tag
-# Where Pillow drops a damaged tag it only warns.
-WARNINGS_OF_LOST_TAGS = "(possibly )?corrupt EXIF|tag |truncated file read"
-_WARNING_FILTERS = threading.Lock()  # their filters are the whole process's
+SHORT, LONG, IFD = 3, 4, 13  # types of TIFF
+# Bytes of a value of each type (TIFF 6.0, section 2; IFD is of its supplement, 129 is EXIF 3.0's UTF-8).
+TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
+# Tags that are the place of a further directory (EXIF 2.32, 4.6.3), by the directory that they stand in.
+INNER = {("IFD0", 0x8769): "Exif", ("IFD0", 0x8825): "GPS", ("Exif", 0xA005): "Interop"}
+THUMBNAIL = (0x0201, 0x0202)  # tags of IFD1: its place and its number of bytes
+
+EXIF_START = b"Exif\0\0"  # of APP1 (EXIF 2.32, 4.7.2)
+XMP_STARTS = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+PHOTOSHOP_START, IPTC_BLOCK = b"Photoshop 3.0\0", b"8BIM\x04\x04"  # of APP13; its resource 0x0404
+
+# What each format of results holds, by the fields of Metadata.
+HELD: dict[str, tuple[str, ...]] = {
+    "bmp": ("density",),
+    "png": ("exif", "icc_profile", "xmp", "comment", "density"),  # eXIf, iCCP, iTXt, tEXt or iTXt, pHYs
+}
+NAMES = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "iptc": "IPTC"}  # others as they are
 
 
 class Metadata(NamedTuple):
-    """What an image carries beside its pixels."""
+    """What an image carries beside its pixels. What is not there is empty or None."""
 
-    orientation: int  # by EXIF, 1..8; what `upright` turns by
-    exif: bytes  # to be saved with upright pixels; empty where there is none
-    exif_lost: bool  # it was damaged
-    icc_profile: bytes | None
+    orientation: int = 1  # by EXIF, 1..8; what `upright` turns by
+    exif: bytes = b""  # to be saved with upright pixels; begins with EXIF_START
+    icc_profile: bytes | None = None
+    xmp: bytes = b""  # UTF-8
+    iptc: bytes = b""  # the Photoshop blocks that hold it
+    comment: bytes = b""
+    density: tuple[float, float] | None = None  # dots an inch, across and down
+    lost: tuple[str, ...] = ()  # what was damaged and left out, in words for people
 
 
 def read(image: Image.Image) -> Metadata:
-    """The metadata of an opened image (PIL)."""
-    profile = image.info.get("icc_profile")
-    with _WARNING_FILTERS, warnings.catch_warnings():
-        warnings.filterwarnings("error", WARNINGS_OF_LOST_TAGS, module=r"PIL\.TiffImagePlugin")
-        try:
-            exif = image.getexif()
-            orientation = exif.get(ORIENTATION, 1)
-            if ORIENTATION in exif:
-                exif[ORIENTATION] = 1
-            known = orientation if orientation in range(1, 9) else 1
-            return Metadata(known, exif.tobytes() if len(exif) else b"", False, profile)
-        except Exception:  # whatever Pillow's parsing stumbles over
-            return Metadata(1, b"", True, profile)
+    """The metadata of an opened JPEG (PIL); of another image the orientation alone."""
+    if not isinstance(image, JpegImageFile):
+        with contextlib.suppress(Exception):  # whatever Pillow's parsing stumbles over
+            found = image.getexif().get(ORIENTATION, 1)
+            return Metadata(found if found in range(1, 9) else 1)
+        return Metadata()
+    lost: list[str] = []
+    orientation, exif = _upright_exif(_segments(image, "APP1", EXIF_START), lost)
+    profile = _fitting_profile(image, lost)
+    xmp = _xmp([packet for start in XMP_STARTS for packet in _segments(image, "APP1", start)], lost)
+    blocks = b"".join(_segments(image, "APP13", PHOTOSHOP_START))
+    iptc = blocks if IPTC_BLOCK in blocks else b""
+    comment = _comment(_segments(image, "COM", b""), lost)
+    dpi = image.info.get("dpi", (0, 0))  # by JFIF, units 1 and 2 (JFIF 1.02)
+    density = dpi if min(dpi) > 0 else None
+    return Metadata(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost))
 
 
-def kept(metadata: Metadata) -> dict[str, Any]:
-    """What Pillow's `save` is to be given, for a format that holds metadata (PNG)."""
-    found = {"exif": metadata.exif, "icc_profile": metadata.icc_profile}
-    return {name: value for name, value in found.items() if value}
+def _segments(image: JpegImageFile, marker: str, start: bytes) -> list[bytes]:
+    """What the segments of one kind hold, in order, without the start that tells the kind."""
+    return [data[len(start) :] for name, data in image.applist if name == marker and data.startswith(start)]
+
+
+class Entry(NamedTuple):
+    """One tag in a directory."""
+
+    place: int  # of its 12 bytes
+    tag: int
+    type: int
+    values: int  # their number
+    offset: int  # of the values, where they take over 4 bytes; else these, as a LONG
+
+    @property
+    def end(self) -> int:
+        """Where its values end; 0 where they stand in the entry itself, or the type is not known."""
+        size = TYPE_BYTES.get(self.type, 0) * self.values
+        return self.offset + size if size > 4 else 0
+
+
+class Directory(NamedTuple):
+    """A directory of tags: the entries that are there whole."""
+
+    entries: list[Entry]
+    sure: int  # so many of them; where it is cut, the others may be values that are taken for entries
+    end: int  # behind the place of the next one
+    next: int  # that place; 0 where there is none
+    cut: bool  # more entries should be there
+
+
+def _upright_exif(segments: Sequence[bytes], lost: list[str]) -> tuple[int, bytes]:
+    """The orientation, and the EXIF that says upright, from the segments without their start.
+
+    lost: takes lines on what was lost, here and below. EXIF of over 64 KiB is cut into several segments; one
+    that begins with a header is another EXIF.
+    """
+    if not segments:
+        return 1, b""
+    own = [segment for segment in segments[1:] if not _order(segment)]
+    if len(own) < len(segments) - 1:
+        lost.append("of several EXIFs the first was taken")
+    tiff = bytearray(b"".join([segments[0], *own]))
+    order, orientation, damaged = _order(tiff), 1, None
+    top = int.from_bytes(tiff[4:8], order or "little")
+    if order and (directory := _directory(tiff, order, top)):
+        turns = [entry for entry in directory.entries if _turn(tiff, order, entry)]
+        orientation = _turn(tiff, order, turns[0]) if turns else 1
+        for entry in turns:
+            size = TYPE_BYTES[entry.type]
+            tiff[entry.place + 8 : entry.place + 8 + size] = (1).to_bytes(size, order)
+        damaged = _mend(tiff, order, top, "IFD0")
+    if damaged is None or (damaged and not int.from_bytes(tiff[top : top + 2], "big")):  # no tag is left
+        lost.append("its EXIF is damaged and was left out")
+        return orientation, b""
+    if damaged:
+        tags = f"damaged tags: {some_of(damaged)}" if damaged[1:] else f"a damaged tag ({damaged[0]})"
+        lost.append(f"its EXIF has {tags}")
+    return orientation, EXIF_START + bytes(tiff)
+
+
+def _order(tiff: bytes | bytearray) -> Any:
+    """The byte order that a TIFF header names, "little" or "big"; None where there is no such header."""
+    return {b"II*\0": "little", b"MM\0*": "big"}.get(bytes(tiff[:4]))
+
+
+def _directory(tiff: bytearray, order: str, place: int) -> Directory | None:
+    """The directory at a place, or None where none can be. Entries that are not whole are not among them.
+
+    A table that the bytes cannot hold ends where its first value begins, or with the types that are known.
+    """
+    if not 8 <= place <= len(tiff) - 2:
+        return None
+    sign, first = "<" if order == "little" else ">", place + 2
+    (count,) = struct.unpack_from(f"{sign}H", tiff, place)
+    places = range(first, min(first + 12 * count, len(tiff) - 11), 12)
+    entries = [Entry(place, *struct.unpack_from(f"{sign}HHII", tiff, place)) for place in places]
+    end = first + 12 * count
+    if len(entries) < count:
+        limit = len(tiff)
+        for entry in entries:
+            if entry.type not in TYPE_BYTES:
+                limit = min(limit, entry.place + 4)
+            elif entry.place + 12 <= limit and entry.place < entry.offset < entry.end <= len(tiff):
+                limit = min(limit, entry.offset)
+        whole = (limit - first) // 12 if limit == len(tiff) else max(0, limit - 4 - first) // 12
+        return Directory(entries, whole, first + 12 * whole + 4, 0, True)
+    following = struct.unpack_from(f"{sign}I", tiff, end)[0] if end + 4 <= len(tiff) else 0
+    return Directory(entries, count, end + 4, following, False)
+
+
+def _turn(tiff: bytearray, order: Any, entry: Entry) -> int:
+    """The orientation, 1..8, that an entry says; 0 where it says none."""
+    if entry.tag != ORIENTATION or entry.type not in (SHORT, LONG) or entry.values < 1 or entry.end:
+        return 0
+    value = int.from_bytes(tiff[entry.place + 8 : entry.place + 8 + TYPE_BYTES[entry.type]], order)
+    return value if value in range(1, 9) else 0
+
+
+def _mend(tiff: bytearray, order: Any, place: int, kind: str) -> list[str] | None:
+    """Take the damaged tags out of a directory and of those that it leads to. Returns their names.
+
+    Entries behind a damaged one move up in their table; no value moves. None where no directory is there.
+    Of each kind one is visited, so that directories that lead to each other end.
+    """
+    directory = _directory(tiff, order, place)
+    if directory is None or (directory.cut and not directory.sure):
+        return None
+    entries = directory.entries[: directory.sure]
+    names = ExifTags.GPSTAGS if kind == "GPS" else ExifTags.TAGS
+    damaged = ["the end of a cut table"] if directory.cut else []
+    good, visited, following = bytearray(), set(), directory.next
+    thumbnail = sum(e.offset for e in entries if kind == "IFD1" and e.tag in THUMBNAIL)  # its end
+    for entry in entries:
+        end = thumbnail if kind == "IFD1" and entry.tag in THUMBNAIL else entry.end
+        inner, bad = INNER.get((kind, entry.tag)), end > len(tiff)
+        if inner and inner not in visited and entry.type in (LONG, IFD):
+            visited.add(inner)
+            found = _mend(tiff, order, entry.offset, inner)
+            damaged += found or []
+            bad = found is None
+        if bad:
+            damaged.append(names.get(entry.tag, f"0x{entry.tag:04x}"))
+        else:
+            good += tiff[entry.place : entry.place + 12]
+    if kind == "IFD0" and following:
+        found = _mend(tiff, order, following, "IFD1")
+        damaged += ["thumbnail"] if found is None else found
+        following = 0 if found is None else following
+    if len(good) < 12 * len(entries) or directory.cut or following != directory.next:
+        table = (len(good) // 12).to_bytes(2, order) + good + following.to_bytes(4, order)
+        tiff[place : directory.end] = table.ljust(len(tiff[place : directory.end]), b"\0")
+    return damaged
+
+
+def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
+    """The ICC profile, if it is one and for the picture's kind: grey or RGB (PNG 3rd edition, 11.3.2.3)."""
+    if "icc_profile" not in image.info or image.mode == "CMYK":  # that of CMYK is used up by the reading
+        return image.info.get("icc_profile")
+    wanted, picture = ("GRAY", "grey") if image.mode == "L" else ("RGB", "in colour")
+    profile: Any = image.info["icc_profile"]  # None where parts of it are missing
+    try:
+        space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+    except Exception:  # whatever littleCMS or Pillow stumbles over
+        space = None
+    if space == wanted:
+        return profile
+    fault = f"for {space}, the picture is {picture}: it" if space else "damaged and"
+    lost.append(f"its ICC profile is {fault} was left out")
+    return None
+
+
+def _xmp(packets: Sequence[bytes], lost: list[str]) -> bytes:
+    """The first XMP packet (XMP part 3, 1.1.3); further ones hold what is over 64 KiB. No text has a NUL."""
+    if packets[1:]:
+        lost.append("of several XMP packets the first was taken")
+    xmp = packets[0].rstrip(b"\0") if packets else b""
+    if b"\0" in xmp or not _is_utf8(xmp):
+        lost.append("its XMP is damaged and was left out")
+        return b""
+    return xmp
+
+
+def _comment(comments: Sequence[bytes], lost: list[str]) -> bytes:
+    """The comments as one, a line each."""
+    texts = [comment.rstrip(b"\0") for comment in comments]
+    if any(b"\0" in text for text in texts):
+        lost.append("its comment is no text and was left out")
+    return b"\n".join(text for text in texts if text and b"\0" not in text)
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        return bool(data.decode() or True)
+    except UnicodeDecodeError:
+        return False
+
+
+def kept(metadata: Metadata, form: str) -> dict[str, Any]:
+    """What Pillow's `save` is to be given for a format of HELD."""
+    held = {name: value for name, value in metadata._asdict().items() if value and name in HELD[form]}
+    density, xmp, comment = (held.pop(name, None) for name in ("density", "xmp", "comment"))
+    if density:
+        held["dpi"] = density
+    if xmp or comment:
+        held["pnginfo"] = texts = PngInfo()
+        if xmp:
+            texts.add_itxt("XML:com.adobe.xmp", xmp)
+        if comment:
+            texts.add_text("Comment", comment.decode("utf-8" if _is_utf8(comment) else "latin-1"))
+    return held
+
+
+def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
+    """The fields of a picture's metadata that a format of HELD cannot hold."""
+    return tuple(n for n in metadata._fields[1:-1] if getattr(metadata, n) and n not in HELD[form])
+
+
+def describe_left(fields: Sequence[str], form: str) -> str:
+    """Say which fields a format cannot hold, and which format can."""
+    said = f"{form.upper()} holds no {_listed(fields, 'or')}"
+    for other, held in HELD.items():
+        if some := [name for name in fields if name in held]:
+            them = _listed(some, "and") if len(some) < len(fields) else "them" if fields[1:] else "it"
+            said += f"; --format {other} keeps {them}"
+    return said
+
+
+def _listed(fields: Sequence[str], word: str) -> str:
+    *names, last = [NAMES.get(name, name) for name in fields]
+    return f"{', '.join(names)} {word} {last}" if names else last
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:

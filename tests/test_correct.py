@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import struct
 
 import numpy as np
 import pytest
@@ -72,6 +74,13 @@ def assert_written(result, expected):
     assert off.max() <= 1 and (off > 0).mean() < 1e-3
 
 
+def exif_with_a_bad_tag():
+    """The maker, orientation 6 and a MakerNote past the end."""
+    tags = [(0x010F, 2, 6, 50), (0x0112, 3, 1, 6), (0x927C, 7, 5000, 60_000)]
+    table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"Exif\0\0II*\0\x08\0\0\0\3\0" + table + bytes(4) + b"Maker\0"
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder of every kind of JPEG that people have, corrected once."""
@@ -96,6 +105,11 @@ def folder(tmp_path_factory):
     )
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Maker"
+    bad_tag = exif_with_a_bad_tag()
+    save_jpeg(
+        data, "bad tag.jpg", photograph((40, 75), "L"), exif=bad_tag, comment=b"a comment", dpi=(300, 300)
+    )
+    os.utime(data / "bad tag.jpg", (1_200_000_000, 1_200_000_000))
     save_jpeg(
         data,
         "turned.jpg",
@@ -150,6 +164,16 @@ def test_turned_upright_with_exif_and_profile_kept(folder):
     assert result.info["icc_profile"] == Image.open(path).info["icc_profile"]
 
 
+def test_one_bad_tag_of_exif_and_the_rest_is_kept(folder):
+    path = folder / "results/bad tag_car.png"
+    result = Image.open(path)
+    expected = Image.fromarray(expected_from(folder / "data/bad tag.jpg").astype(np.uint8))
+    assert_written(np.asarray(result), np.asarray(expected.transpose(Image.Transpose.ROTATE_270)))
+    assert dict(result.getexif()) == {0x010F: "Maker", 0x0112: 1}
+    assert result.info["Comment"] == "a comment" and round(result.info["dpi"][0]) == 300
+    assert path.stat().st_mtime == 1_200_000_000
+
+
 def test_cmyk_goes_through_its_profile(tmp_path):
     """A made-up press whose inks are green for cyan, and so on: only its profile tells."""
     image = Image.new("CMYK", (40, 40), (255, 0, 0, 0))
@@ -180,6 +204,7 @@ def test_bmp_says_once_what_it_cannot_hold(folder, tmp_path):
     )
 
 
+@pytest.mark.filterwarnings("ignore:Tag data larger")  # of the bad tag, by Pillow
 def test_strength_0_is_the_jpg_and_half_is_half(folder, tmp_path):
     direct = ("--conv", "direct")  # quicker to compile
     run("run_car_images.py", folder, "pretrained", "data", "zero", "--strength", 0, *direct)

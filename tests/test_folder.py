@@ -242,7 +242,7 @@ def test_an_image_is_saved_and_measured(job: Job) -> None:
     assert os.listdir(job.results) == ["a_car.bmp"]
     np.testing.assert_array_equal(pixels(job.results / "a_car.bmp"), made.pixels)
     assert Image.open(job.results / "a_car.bmp").format == "BMP"
-    assert (saved.pixels, saved.lost, saved.exif_lost, saved.planes) == (24 * 16, False, False, made.planes)
+    assert (saved.pixels, saved.left, saved.damaged, saved.planes) == (24 * 16, (), (), made.planes)
     assert saved.row is not None and saved.row.name == "a"
     before, after, clean = (
         np.asarray(Image.fromarray(picture).convert("L")).astype(float)
@@ -258,22 +258,41 @@ def test_an_image_is_saved_and_measured(job: Job) -> None:
 def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    for name, options in (("e", {"exif": exif}), ("p", {"icc_profile": PROFILE}), ("n", {})):
+    kinds: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+        "e": ({"exif": exif}, ("exif",)),
+        "p": ({"icc_profile": PROFILE, "comment": b"a comment"}, ("icc_profile", "comment")),
+        "n": ({"dpi": (300, 300)}, ()),
+    }
+    for name, (options, left) in kinds.items():
         path = job.data / f"{name}.jpg"
         photograph().save(path, **options)
-        lost = folder.save(job, path, corrected(job, path.name), None).lost
-        assert lost is (name != "n")
+        assert folder.save(job, path, corrected(job, path.name), None).left == left
+        assert (Image.open(job.results / f"{name}_car.bmp").info["dpi"][0] > 299) is (name == "n")
         png = Job(job.data, job.results, "png")
-        assert folder.save(png, path, corrected(job, path.name), None).lost is False
+        assert folder.save(png, path, corrected(job, path.name), None).left == ()
         result = Image.open(job.results / f"{name}_car.png")
         assert result.format == "PNG" and result.getexif().get(0x010F) == ("Maker" if name == "e" else None)
         assert result.info.get("icc_profile") == (PROFILE if name == "p" else None)
+        assert result.info.get("Comment") == ("a comment" if name == "p" else None)
 
 
 def test_damaged_exif_is_told(job: Job) -> None:
     photograph().save(job.data / "a.jpg", exif=b"Exif\0\0not a header at all")
     saved = folder.save(job, job.data / "a.jpg", corrected(job, "a.jpg"), None)
-    assert saved.exif_lost and not saved.lost
+    assert saved.damaged == ("its EXIF is damaged and was left out",) and saved.left == ()
+
+
+@pytest.mark.parametrize("form", ["bmp", "png"])
+def test_a_result_has_the_time_of_its_jpeg(job: Job, form: str) -> None:
+    job, jpg = Job(job.data, job.results, form), job.data / "b.jpg"
+    nanoseconds = 1_200_000_000_123_456_700
+    os.utime(jpg, ns=(nanoseconds, nanoseconds))
+    made = corrected(job, "b.jpg")
+    folder.save(job, jpg, made, None)
+    assert abs(job.result(jpg).stat().st_mtime_ns - nanoseconds) < 2_000_000_000  # as fine as the disk has it
+    jpg.unlink()
+    folder.save(job, jpg, made, None)
+    assert abs(job.result(jpg).stat().st_mtime - time.time()) < 60
 
 
 def test_a_sheet_beside_the_result(job: Job) -> None:
@@ -313,10 +332,10 @@ def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
 def test_the_rate_is_of_all_pixels_so_far(job: Job, capsys: Capture) -> None:
     progress = types.SimpleNamespace(seconds=2.0, notes=[])
     progress.step = lambda note="": progress.notes.append(note)
-    saying = folder.Saying(cast(cli.Progress, progress))
+    saying = folder.Saying(cast(cli.Progress, progress), "bmp")
     for count, seconds in ((3, 2e-6), (1, 5e-6), (10**12 - 4, 2.0)):
         progress.seconds = seconds
-        saying.saved(Path("a.jpg"), Saved(count, False, False, (), None))
+        saying.saved(Path("a.jpg"), Saved(count, (), (), (), None))
     assert progress.notes == [f"{rate} megapixels a second" for rate in ("1.50", "0.80", "500000.00")]
     assert capsys.readouterr().out == ""
 
@@ -360,8 +379,21 @@ def test_lost_metadata_is_said_once_and_damaged_exif_each_time(job: Job, capsys:
         photograph(40).save(job.data / f"{name}.jpg", exif=b"Exif\0\0not a header at all")
     folder.correct_all(job, corrector(), jpegs(job))
     said = capsys.readouterr().out
-    assert said.count("--format png") == 1 and "a.jpg: BMP holds no EXIF or ICC profile" in said
+    assert (
+        said.count("--format png") == 1 and "a.jpg: BMP holds no ICC profile; --format png keeps it" in said
+    )
     assert [name for name in "abcd" if f"{name}.jpg: its EXIF is damaged" in said] == ["c", "d"]
+
+
+def test_each_kind_of_lost_metadata_is_said_once(job: Job, capsys: Capture) -> None:
+    for name, options in (("a", {"comment": b"one"}), ("b", {"comment": b"two", "icc_profile": PROFILE})):
+        photograph().save(job.data / f"{name}.jpg", **cast(Any, options))
+    folder.correct_all(job, corrector(), jpegs(job))
+    said = [line for line in capsys.readouterr().out.splitlines() if "holds" in line]
+    assert said == [
+        "a.jpg: BMP holds no comment; --format png keeps it",
+        "b.jpg: BMP holds no ICC profile; --format png keeps it",
+    ]
 
 
 def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:

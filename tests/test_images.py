@@ -170,7 +170,7 @@ def test_orientation_and_metadata_are_read_and_the_grid_stays(tmp_path: Path) ->
     path = saved(tmp_path, "a.jpg", photograph(40, 24), exif=turned(6), icc_profile=PROFILE)
     picture = images.read_jpeg(path)
     assert picture.pixels.shape == (24, 40, 3) and picture.planes[0].samples.shape == (24, 40)
-    assert (picture.about.orientation, picture.about.exif_lost) == (6, False)
+    assert (picture.about.orientation, picture.about.lost) == (6, ())
     assert picture.about.icc_profile == PROFILE and picture.about.exif
 
 

@@ -211,9 +211,12 @@ def test_sheets_and_png_of_hostile_images(folders: Path) -> None:
     mutants = sorted((folders / "hostile").glob("mutant*.jpg"))
     for path in mutants[:: max(1, len(mutants) // 40)]:
         os.link(path, data / path.name)
-    torn = kinds()["turned"].replace(b"Exif\0\0MM\0*\0\0\0\b\0\2", b"Exif\0\0MM\0*\0\0\0\b\0\x63")
+    header = b"Exif\0\0MM\0*\0\0\0\b\0"
+    torn = kinds()["turned"].replace(header + b"\2", header + b"\x63")  # 99 tags, of which two are there
     (data / "torn exif.jpg").write_bytes(torn)
-    photograph().save(data / "torn exif.bmp")
+    (data / "no exif.jpg").write_bytes(torn.replace(header, b"Exif\0\0XX\0*\0\0\0\b\0"))
+    photograph().transpose(Image.Transpose.ROTATE_270).save(data / "torn exif.bmp")
+    photograph().save(data / "no exif.bmp")
     ended = run(
         folders,
         "run_car_images.py",
@@ -229,10 +232,12 @@ def test_sheets_and_png_of_hostile_images(folders: Path) -> None:
     )
     assert ended.status == 1 and ended.err == b""
     lines = lines_of(ended)
-    assert "torn exif.jpg: its EXIF is damaged and was left out" in lines
+    assert "torn exif.jpg: its EXIF has a damaged tag (the end of a cut table)" in lines
+    assert "no exif.jpg: its EXIF is damaged and was left out" in lines
     results = folders / "sheets"
     assert (
-        Image.open(results / "torn exif_car.png").size == (64, 48)
+        Image.open(results / "torn exif_car.png").size == (48, 64)
+        and Image.open(results / "no exif_car.png").size == (64, 48)
         and (results / "torn exif_compare.png").exists()
     )
     for path in data.glob("*.jpg"):

@@ -4,7 +4,7 @@ A module may import those of the lines above its own, and no other: `lint-import
 
     arrays  errors  stop            ground: array types; faults in words; Ctrl-C and SIGTERM
     cli  files  jpeg                arguments, progress; whole files, one run at a time; tables and limits;
-    tiles  fast_conv  metadata      cut and stitch; Toom-Cook; EXIF and colour profile
+    tiles  fast_conv  metadata      cut and stitch; Toom-Cook; EXIF, ICC, XMP, ...
     images  split  weights          find and decode; train, val, test; a set of weights as plain arrays;
     choice  figures                 which weights a plane gets; MSE, PSNR, SSIM, figures.csv
     correct  records                one image (the Corrector); record files written, read, verified;

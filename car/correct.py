@@ -265,10 +265,11 @@ def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
 def _interpolated(chroma: Image.Image, shape: tuple[int, ...], rows: slice) -> Floats:
     """Rows of a chroma plane (PIL, mode F) at the luma's shape (H, W), as libjpeg makes them: float32.
 
-    Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample) for 4:2:0.
+    Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample), else repeated.
     """
-    height, width = shape
-    scale = 1 if chroma.size == (width, height) else 2
-    top, bottom = rows.start, min(rows.stop, height)
-    box = (0, top / scale, width / scale, bottom / scale)
-    return np.asarray(chroma.resize((width, bottom - top), Image.Resampling.BILINEAR, box))
+    (height, width), top = shape, rows.start
+    across, down = (-(-whole // part) for whole, part in zip((width, height), chroma.size, strict=True))
+    bottom = min(rows.stop, height)
+    box = (0, top / down, width / across, bottom / down)
+    how = Image.Resampling.BILINEAR if max(across, down) <= 2 else Image.Resampling.NEAREST
+    return np.asarray(chroma.resize((width, bottom - top), how, box))

@@ -250,10 +250,27 @@ def doubled(plane: Array, height: int, width: int) -> Array:
     """Chroma interpolated to the luma's size: 3/4 of the nearer sample and 1/4 of the farther one."""
     for axis, length in enumerate((height, width)):
         plane = np.moveaxis(plane, axis, 0)
-        padded = np.concatenate([plane[:1], plane, plane[-1:]])
-        fine = np.stack([plane * 3 + padded[:-2], plane * 3 + padded[2:]], axis=1) / 4
-        plane = np.moveaxis(fine.reshape(-1, *plane.shape[1:])[:length], 0, axis)
+        if plane.shape[0] != length:
+            padded = np.concatenate([plane[:1], plane, plane[-1:]])
+            fine = np.stack([plane * 3 + padded[:-2], plane * 3 + padded[2:]], axis=1) / 4
+            plane = fine.reshape(-1, *plane.shape[1:])[:length]
+        plane = np.moveaxis(plane, 0, axis)
     return plane
+
+
+def undoubled(planes: Array) -> Array:
+    """Samples before libjpeg doubled them across, [H, W, C]: of each pair of neighbours between the same two."""
+    width = planes.shape[1]
+    found: list[list[Array]] = [[] for _ in range((width + 1) // 2)]
+    for left in range(1, width - 1, 2):
+        a, b = planes[:, left], planes[:, left + 1]
+        found[left // 2].append((3 * a - b) / 2)
+        found[left // 2 + 1].append((3 * b - a) / 2)
+    found[0] = [planes[:, 0]]
+    if width % 2 == 0:
+        found[-1] = [planes[:, -1]]
+    samples: Array = np.stack([np.mean(values, axis=0) for values in found], axis=1)
+    return np.clip(np.rint(samples), 0, 255)
 
 
 def corrected_jpeg(log: Path, path: Path) -> Array:
@@ -272,9 +289,11 @@ def corrected_jpeg(log: Path, path: Path) -> Array:
         image = JpegImageFile(path)
         image.draft("YCbCr", (size[0] // 2, size[1] // 2))
         planes = np.asarray(image).astype(np.float64)
-    known = halved or sampling[0] == (1, 1)
+    elif sampling[0] == (2, 1):
+        planes = undoubled(planes)
+    known = halved or sampling[0] in ((1, 1), (2, 1))
     blue, red = (corrected_plane(log, planes[..., n], steps[n] if known else None, CHROMA_50) for n in (1, 2))
-    if halved:
+    if halved or sampling[0] == (2, 1):
         blue, red = (doubled(plane, *decoded.shape[:2]) for plane in (blue, red))
     in_rgb = (1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue)
     return decoded + np.stack([change + colour for colour in in_rgb], axis=-1)

@@ -131,7 +131,38 @@ def test_chroma_of_whole_size(tmp_path: Path) -> None:
     assert_planes(planes_of(path), [(whole[..., n], [LUMA_50, CHROMA_50, CHROMA_50][n]) for n in range(3)])
 
 
-@pytest.mark.parametrize("size, subsampling", [((40, 33), 1), ((40, 1), 2), ((1, 40), 2)])
+@pytest.mark.parametrize("size", [(40, 33), (41, 33), (5, 8)])
+def test_chroma_that_the_decoder_doubled_across_is_had_back(tmp_path: Path, size: tuple[int, int]) -> None:
+    """4:2:2: doubled again, by its definition, it is what the decoder gives, and it keeps its table."""
+    path = saved(tmp_path, "a.jpg", photograph(*size), quality=50, subsampling=1)
+    whole, planes = drafted(path.read_bytes()), planes_of(path)
+    for number in (1, 2):
+        plane = planes[number]
+        assert plane.samples.shape == (size[1], (size[0] + 1) // 2)
+        assert plane.table is not None and plane.table.reshape(-1).tolist() == CHROMA_50.tolist()
+        again = doubled(plane.samples.astype(np.float64), size[1], size[0])
+        assert np.abs(again - whole[..., number]).max() <= 1.25
+
+
+def test_chroma_of_other_grids_keeps_its_table() -> None:
+    """4:4:0, 4:1:1 and a quarter of the rows: a 4:4:4 file whose header says so; its blocks are then others."""
+    data = bytearray(coded(photograph(64, 64), subsampling=0))
+    place = data.index(b"\xff\xc0") + 11
+    for sampling, rows, columns in ((0x12, 32, 64), (0x41, 64, 16), (0x14, 16, 64)):
+        data[place] = sampling
+        whole, planes = drafted(bytes(data)), images.decode_jpeg(bytes(data)).planes
+        for number in (1, 2):
+            plane = planes[number]
+            assert plane.samples.shape == (rows, columns) and plane.table is not None
+            if sampling == 0x12:
+                again = doubled(plane.samples.astype(np.float64), 64, 64)
+                assert np.abs(again - whole[..., number]).max() <= 1.25
+            else:
+                again = plane.samples.repeat(64 // rows, axis=0).repeat(64 // columns, axis=1)
+                np.testing.assert_array_equal(again, whole[..., number])
+
+
+@pytest.mark.parametrize("size, subsampling", [((40, 1), 2), ((1, 40), 2)])
 def test_chroma_that_the_decoder_does_not_give_as_coded_has_no_table(
     tmp_path: Path, size: tuple[int, int], subsampling: int
 ) -> None:

@@ -20,7 +20,6 @@ from PIL import Image
 
 from car import choice, images, jpeg, limits, metadata, tiles, weights
 from car.arrays import Floats, Pixels
-from car.errors import BadImage
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
 TILE_PIXELS_AT_A_TIME = (
@@ -119,7 +118,8 @@ class Corrector:
         if isinstance(image, np.ndarray):
             picture = self._without_header(image)
         elif isinstance(image, bytes):
-            picture = self._decode_bytes(image)
+            with images.reading():
+                picture = images.decode_jpeg(image, self.max_pixels)
         else:
             picture = images.read_jpeg(Path(image), self.max_pixels)
         planes = picture.planes[:1] if self.luma_only else picture.planes
@@ -177,14 +177,6 @@ class Corrector:
         turn = picture.about.orientation
         pixels, before = (metadata.upright(p, turn) for p in (pixels, picture.pixels))
         return Corrected(pixels, before, picture.about, tuple(found))
-
-    def _decode_bytes(self, data: bytes) -> images.Jpeg:
-        try:
-            return images.decode_jpeg(data, self.max_pixels)
-        except BadImage:
-            raise
-        except Exception as error:  # whatever Pillow's decoder stumbles over
-            raise BadImage(f"cannot be decoded: {str(error) or repr(error)}") from error
 
     def _without_header(self, pixels: Pixels) -> images.Jpeg:
         grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)

@@ -235,9 +235,9 @@ class CsvWriter:
 
 
 def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcome:
-    """Correct JPEGs into the results folder; name the bad ones and go on.
+    """Correct JPEGs into the results folder; name the bad ones and go on, up to the end or a signal.
 
-    Raises UserError where the folder of the JPEGs goes away, Stopped where a signal ends the work.
+    Raises UserError where the folder of the JPEGs goes away.
     """
     earlier = figures.read(job.figures)
     outcome = Outcome(len(jpegs), rows=earlier if job.skip_existing else {})

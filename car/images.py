@@ -177,14 +177,15 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Let what reads a file raise nothing but BadImage, with the file's name and one line of reason."""
+def reading(name: str = "") -> Iterator[None]:
+    """Let what reads an image raise nothing but BadImage, with its file's name, if any, and a reason."""
+    start = f"{name}: " if name else ""
     try:
         yield
     except BadImage as error:
-        raise BadImage(f"{path.name}: {error}") from error
+        raise BadImage(f"{start}{error}") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
-        raise BadImage(f"{path.name}: cannot be decoded: {str(error) or repr(error)}") from error
+        raise BadImage(f"{start}cannot be decoded: {str(error) or repr(error)}") from error
 
 
 def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
@@ -205,7 +206,7 @@ def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Jpeg:
     The luma comes from the decoder itself (its YCbCr output), not from RGB: rounding to RGB
     and back would add an error of its own. Of a multi-picture file the first picture is read.
     """
-    with _reading(path):
+    with reading(path.name):
         return decode_jpeg(_read_bytes(path, max_pixels), max_pixels)
 
 
@@ -318,7 +319,7 @@ def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
 
     16-bit grey images are scaled to 8 bits, transparency is dropped.
     """
-    with _reading(path):
+    with reading(path.name):
         image = _open_by_name(path, max_pixels)
         return metadata.upright(_to_plain(image), metadata.read(image).orientation)
 
@@ -333,7 +334,7 @@ class Luma(NamedTuple):
 
 def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Luma:
     """Read any image's luma as it is coded. Raises BadImage."""
-    with _reading(path):
+    with reading(path.name):
         image, table = _open_by_name(path, max_pixels), None
         orientation = metadata.read(image).orientation
         if isinstance(image, JpegImageFile):

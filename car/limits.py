@@ -56,7 +56,9 @@ def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) 
     multiplied first (weights.Weights). Partial blocks at the right and lower edge are made whole by
     mirroring: what the file codes of the rest is not known.
     """
-    bands = list(_bands(samples.shape[0]))
+    # Twice over the plane: what a block gets depends on its neighbours. The coefficients are made again and
+    # not kept, as they take as much memory as the plane.
+    bands = _bands(samples.shape[0])
     measured = [_measure(change[rows], samples[rows], table, gains) for rows in bands]
     trusted = trust(Blocks(*map(np.concatenate, zip(*measured, strict=True))), table)
     steps = table.reshape(-1)

@@ -474,25 +474,26 @@ def test_a_signal_during_the_last_image_ends_nothing(job: Job, monkeypatch: Monk
         folder.say_outcome(job, Outcome(3, skipped=1, begun=1))
 
 
-def test_a_folder_that_goes_away(job: Job) -> None:
+def removing(path: Path) -> Callable[[Array, float], Array]:
+    """A net during which a folder goes away."""
+
     def forward(tiles: Array, contrast: float) -> Array:
-        shutil.rmtree(job.data, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
         return lighter(tiles, contrast)
 
+    return forward
+
+
+def test_a_folder_that_goes_away(job: Job) -> None:
     with pytest.raises(UserError) as refused:
-        folder.correct_all(job, corrector(forward), jpegs(job))
+        folder.correct_all(job, corrector(removing(job.data)), jpegs(job))
     assert f"{job.data} went away" in str(refused.value) and "--skip-existing" in str(refused.value)
 
 
 def test_a_full_disk_ends_it(job: Job) -> None:
     """The results folder goes away: no fault of an image."""
-
-    def forward(tiles: Array, contrast: float) -> Array:
-        shutil.rmtree(job.results, ignore_errors=True)
-        return lighter(tiles, contrast)
-
     with pytest.raises(OSError) as raised:
-        folder.correct_all(job, corrector(forward), jpegs(job))
+        folder.correct_all(job, corrector(removing(job.results)), jpegs(job))
     assert raised.value.filename == str(job.results / "a_car.bmp")
 
 

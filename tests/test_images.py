@@ -307,7 +307,7 @@ def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
 def test_a_fault_without_a_text_is_named_by_its_kind(tmp_path: Path) -> None:
     with (
         pytest.raises(BadImage, match=r"^a.jpg: cannot be decoded: EOFError\(\)$"),
-        images._reading(Path("a.jpg")),
+        images.reading("a.jpg"),
     ):
         raise EOFError
 

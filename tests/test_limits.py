@@ -99,3 +99,13 @@ def test_trust_is_the_references_on_a_page_of_everything() -> None:
         wanted = limited(change.astype(float), plane.samples, plane.table, gains)
         limits.limit_change(change, plane.samples, plane.table, gains)
         np.testing.assert_allclose(change, wanted, atol=0.02)
+
+
+def test_far_beyond_photographs_nothing_is_changed_whatever_is_asked() -> None:
+    """A net that strengthens the pattern, by less than a step: what it weakens and asks for tells nothing."""
+    plane = coded(PATTERNS["checkerboard of 2"], 80)
+    assert plane.table is not None
+    change = -0.02 * smoothed(plane.samples)
+    assert np.abs(change).max() > 1
+    limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32))
+    assert np.abs(change).max() < 1e-3

@@ -4,6 +4,7 @@
     python benchmarks/quality.py FOLDER --weights work/log --quality 5 10 50 95 --plot quality.png
     python benchmarks/quality.py FOLDER --as colour
     python benchmarks/quality.py FOLDER --twice 30 --quality 75 90
+    python benchmarks/quality.py FOLDER --tables
 
 Protocol: colour image -> MATLAB's rgb2ycbcr luma, rounded to uint8 -> grey JPEG by Pillow ->
 corrected -> rounded and clipped to uint8 -> PSNR over the whole image, no border cropped ->
@@ -12,12 +13,15 @@ mean over images. Figures by it compare directly with the tables of AR-CNN and D
 --as colour: Pillow's default JPEG of the colour image (4:2:0), PSNR of R, G and B together.
 --as full-range: the luma that JPEG itself takes of a colour image, 0..255 in place of 16..235.
 --twice Q: saved at quality Q, cut by a row and a column, so that the blocks shift, and saved again.
+--tables: instead of qualities, tables of other encoders (other_tables.py).
 """
 
 import argparse
+import functools
+import io
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +37,7 @@ if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used
 
 KINDS = ("luma", "full-range", "colour")
 
-Results = dict[int, list[list[float]]]  # by quality, a row for each image
+Results = dict[str, list[list[float]]]  # by the name of a way to save, a row for each image
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,11 +50,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--quality", nargs="+", type=quality, default=[10, 20, 30, 40], metavar="Q", help="(10 20 30 40)"
     )
     parser.add_argument("--as", dest="kind", choices=KINDS, default="luma", help="(luma)")
+    parser.add_argument("--tables", action="store_true", help="of other encoders instead of qualities")
     parser.add_argument("--twice", type=quality, metavar="Q", help="saved before at this quality, and cut")
     for option in ("--ensemble", "--ignore-header", "--luma-only"):
         parser.add_argument(option, action="store_true", help="as of run_car_images.py")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw PSNR and gain by quality as PNG")
-    return cli.parse(parser, argv, inputs=["folder"])
+    args = cli.parse(parser, argv, inputs=["folder"])
+    if args.tables and args.plot:
+        parser.error("--plot draws by quality, and --tables has none")
+    return args
 
 
 def picture_of(pixels: "Pixels", kind: str) -> "Pixels":
@@ -97,22 +105,51 @@ def compared(picture: "Pixels", truth: "Pixels") -> tuple[float, float, float]:
     return psnr, figures.ssim(picture, truth), psnr_b(picture, truth)
 
 
-def measure(
-    corrector: "Corrector", paths: Sequence[Path], kind: str, twice: int | None, qualities: Sequence[int]
-) -> Results:
-    """{quality: a row for each image of PSNR, SSIM, PSNR-B before, and the same after}."""
+def ways_to_save(
+    args: argparse.Namespace,
+) -> "dict[str, Callable[[Pixels], bytes]]":
+    """By name, what makes a JPEG of pixels: one for each quality, or for each of the tables."""
+    import other_tables
+
     from car import images
 
-    results: Results = {quality: [] for quality in qualities}
+    if args.tables:
+        return {
+            name: functools.partial(with_tables, tables=some)
+            for name, some in other_tables.all_by_name().items()
+        }
+    return {str(quality): functools.partial(images.jpeg_bytes, quality=quality) for quality in args.quality}
+
+
+def with_tables(pixels: "Pixels", tables: list[list[int]]) -> bytes:
+    """Pixels as a JPEG with these quantisation tables, chroma 4:2:0."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", qtables=tables)
+    return file.getvalue()
+
+
+def measure(
+    corrector: "Corrector",
+    paths: Sequence[Path],
+    kind: str,
+    twice: int | None,
+    ways: "Mapping[str, Callable[[Pixels], bytes]]",
+) -> Results:
+    """{way to save: a row for each image of PSNR, SSIM, PSNR-B before, and the same after}."""
+    from car import images
+
+    results: Results = {way: [] for way in ways}
     with cli.Progress(len(paths), "images") as progress:
         for path in paths:
             clean = truth = picture_of(images.read_pixels(path), kind)
             if twice:
                 clean = images.decode_jpeg(images.jpeg_bytes(clean, twice)).pixels[1:, 1:]
                 truth = truth[1:, 1:]
-            for quality, rows in results.items():
-                corrected = corrector.correct(images.jpeg_bytes(clean, quality))
-                rows.append([*compared(corrected.before, truth), *compared(corrected.pixels, truth)])
+            for way, save in ways.items():
+                corrected = corrector.correct(save(clean))
+                results[way].append([*compared(corrected.before, truth), *compared(corrected.pixels, truth)])
             progress.step()
     return results
 
@@ -126,7 +163,7 @@ def draw(path: Path, results: Results) -> None:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    qualities = list(results)
+    qualities = list(map(int, results))
     columns = np.array(list(results.values()))  # [qualities, images, columns]
     before, after = columns[..., 0].mean(axis=1), columns[..., 3].mean(axis=1)
     worst = (columns[..., 3] - columns[..., 0]).min(axis=1)
@@ -161,16 +198,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     corrector = model_car.load_corrector(
         args.weights, ensemble=args.ensemble, ignore_header=args.ignore_header, luma_only=args.luma_only
     )
-    results = measure(corrector, paths, args.kind, args.twice, args.quality)
-    cli.say(f"{'':7}   {'JPEG':^23}   {'corrected':^23}   {'gain':^15}")
+    results = measure(corrector, paths, args.kind, args.twice, ways_to_save(args))
+    first = max(map(len, ("saved", *results)))
+    cli.say(f"{'':{first}}   {'JPEG':^23}   {'corrected':^23}   {'gain':^15}")
     columns = "PSNR    SSIM    PSNR-B"
-    cli.say(f"quality   {columns:>23}   {columns:>23}   {'mean    least':>15}")
-    for quality, of_images in results.items():
+    cli.say(f"{'saved':{first}}   {columns:>23}   {columns:>23}   {'mean    least':>15}")
+    for way, of_images in results.items():
         rows = np.array(of_images)
         means = rows.mean(axis=0)
         gains = rows[:, 3] - rows[:, 0]
         before, after = (f"{p:7.3f}  {s:.4f}  {b:6.3f}" for p, s, b in (means[:3], means[3:]))
-        cli.say(f"{quality:7d}   {before}   {after}   {gains.mean():+7.3f} {gains.min():+7.3f}")
+        cli.say(f"{way:>{first}}   {before}   {after}   {gains.mean():+7.3f} {gains.min():+7.3f}")
     if args.plot:
         draw(args.plot, results)
     return 0

@@ -1,13 +1,23 @@
 """Which weights of a bank a plane goes through, by its quantisation table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from car import jpeg
 from car.arrays import Floats
 
-# A set for coarser files fits a file best where it is coarser by no more than this factor (BSDS500 val).
-SET_COARSER_AT_MOST = 1.4
+# All of them chosen on BSDS500 val.
+# Up to how many times as coarse as the file a set does better than the next finer one.
+LUMA_SET_COARSER_AT_MOST, CHROMA_SET_COARSER_AT_MOST = 1.25, 1.4
+# A file finer than that for all sets gets the finest, the weaker the finer it is: (set / file) ** -2.
+WEAKER_BY = 2
+NOTHING_LEFT_AT = 3.0  # quality 99 to the set of 95: nothing is won any more
+# The sets were trained with the standard table. Where a file's own is coarser at low frequencies and finer at
+# high ones (Photoshop's low to high, flat ones), they take too much of the high ones away: their gains do
+# not hold. Of a fine file, which kept many of them, a set must not be coarser either, and part of the change
+# is right.
+TILT_AT_MOST = 1.5
+TILTED_FINE, TILTED_SET_COARSER_AT_MOST, TILTED_STRENGTH = 0.5, 1.1, 0.75
 
 
 class Choice(NamedTuple):
@@ -16,25 +26,44 @@ class Choice(NamedTuple):
     factor: float | None  # the coarseness of the files that its set is for; None: the log's own
     contrast: float = 1.0  # by which the net sees the plane about mid-grey
     gains: bool = True  # whether the set's gains hold for its change
-    unchanged: bool = False  # the file is finer than all sets: it stays as it is
+    strength: float = 1.0  # the part of its change that is applied
+    unchanged: bool = False  # the file is much finer than all sets: it stays as it is
+
+
+UNCHANGED = Choice(None, gains=False, unchanged=True)
 
 
 def choose(factors: Iterable[float | None], table: Floats | None, component: int) -> Choice:
     """The choice for a plane of a component (0 luma, 1 Cb, 2 Cr), among sets of these coarsenesses.
 
     table: float32 [8, 8], None where it is not known; then, and where there is no bank, the log's own.
-    Of a bank the coarsest set is taken that is at most SET_COARSER_AT_MOST times as coarse as the file. Where
-    the file is the coarser one, less contrast makes its steps, and so its artifacts, as small as the set
-    knows them; more contrast, where it is the finer one, does worse than none. A file finer than all sets has
-    nothing to mend. Chroma is corrected by the same sets, but without their gains: those of luma do worse
-    there (BSDS500 val, colour).
+    Of a bank the coarsest set is taken that is not much coarser than the file. Where the file is the coarser
+    one, less contrast makes its steps, and so its artifacts, as small as the set knows them; more contrast,
+    where it is the finer one, does worse than none.
     """
-    of_luma = component == 0
     bank = [factor for factor in factors if factor is not None]
     if table is None or not bank:
-        return Choice(None, gains=of_luma)
+        return Choice(None, gains=component == 0)
+    return _for_chroma(bank, table, component) if component else _for_luma(bank, table)
+
+
+def _for_luma(bank: Sequence[float], table: Floats) -> Choice:
+    """A file finer than all sets gets the finest at a lower strength, or nothing."""
+    own, tilted = jpeg.coarseness(table, 0), jpeg.tilt(table) > TILT_AT_MOST
+    at_most, strength = own * LUMA_SET_COARSER_AT_MOST, 1.0
+    if tilted and own < TILTED_FINE:
+        at_most, strength = own * TILTED_SET_COARSER_AT_MOST, TILTED_STRENGTH
+    factor = max((factor for factor in bank if factor <= at_most), default=min(bank))
+    if factor >= NOTHING_LEFT_AT * own:
+        return UNCHANGED
+    if factor > at_most:
+        strength *= (factor / own) ** -WEAKER_BY
+    return Choice(factor, min(1.0, factor / own), not tilted, strength)
+
+
+def _for_chroma(bank: Sequence[float], table: Floats, component: int) -> Choice:
+    """Without the sets' gains, as those of luma do worse; of a file finer than all sets nothing is mended."""
     own = jpeg.coarseness(table, component)
-    factor = max((factor for factor in bank if factor <= SET_COARSER_AT_MOST * own), default=None)
-    if factor is None:
-        return Choice(None, gains=False, unchanged=True)
-    return Choice(factor, min(1.0, factor / own), of_luma)
+    at_most = own * CHROMA_SET_COARSER_AT_MOST
+    factor = max((factor for factor in bank if factor <= at_most), default=None)
+    return Choice(factor, min(1.0, factor / own), gains=False) if factor else UNCHANGED

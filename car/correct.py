@@ -171,7 +171,7 @@ class Corrector:
                 gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
                 limits.limit_change(change, plane.samples, plane.table, gains)
                 own = jpeg.coarseness(plane.table, len(found))
-            change *= self.strength
+            change *= self.strength * chosen.strength
             found.append(PlaneFound(own, chosen, _mean_size(change)))
         pixels = _with_changes(picture.pixels, [change for change, _ in made])
         turn = picture.about.orientation

@@ -41,6 +41,7 @@ ROUNDING_OF_COEFFICIENT = 3.0  # at the most, where two planes are rounded to gr
 LARGEST_STEP = 255  # in the one byte that it has
 CHROMA_TABLE = np.full((BLOCK, BLOCK), 99)
 CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
+LOW = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) <= 6  # frequencies: u + v
 
 
 def coded_as_ycbcr(image: JpegImageFile) -> bool:
@@ -67,11 +68,28 @@ def table_of(image: JpegImageFile, component: int) -> Floats | None:
 def coarseness(table: Floats, component: int) -> float:
     """By what factor a component's table [8, 8] is the standard one (component 0 luma, 1 Cb, 2 Cr).
 
-    5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95.
+    5 at libjpeg's quality 10, 1.25 at 40, 0.1 at 95. Of a table that is no multiple of the standard one the
+    geometric mean of the 64 factors: on BSDS500 val, with the tables of Photoshop, mozjpeg and flat ones,
+    it is nearer to the best set of weights than the median or the mean.
     """
     factors = table / (CHROMA_TABLE if component else LUMA_TABLE)
     told = table < LARGEST_STEP  # where a byte ends, the factor may have been larger
-    return float(np.median(factors[told]) if told.any() else factors.max())
+    return _geometric_mean(factors[told]) if told.any() else float(factors.max())
+
+
+def tilt(table: Floats) -> float:
+    """By what factor a luma table [8, 8] is coarser at low frequencies (u + v <= 6) than at all 64.
+
+    Against the standard table, which has 1, as all its multiples do but for rounding: a flat table has 2.1.
+    """
+    factors, told = table / LUMA_TABLE, table < LARGEST_STEP
+    if not (told & LOW).any():
+        return 1.0
+    return _geometric_mean(factors[told & LOW]) / _geometric_mean(factors[told])
+
+
+def _geometric_mean(factors: npt.NDArray[Any]) -> float:
+    return float(np.exp(np.log(factors).mean(dtype=np.float64)))
 
 
 def coarseness_of_quality(quality: int) -> float:

@@ -1,7 +1,7 @@
 """Other programs' side of the formats: written from the contract, sharing no code with the suite."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -125,28 +125,47 @@ CHROMA_50 = np.array(  # table K.2
 
 def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array = LUMA_50) -> Array:
     """A decoded plane as the suite must correct it: the set of weights by the steps, the change kept to them."""
-    weights, gain = log / "model_checkpoint.npz", 1
+    weights, gain = log / "model_checkpoint.npz", 1.0
+    strength, has_gains = 1.0, True
     bank = {}
     if steps is not None:
         for folder in log.glob("q*"):
             quality = int(folder.name[1:])
             bank[50 / quality if quality < 50 else 2 - quality / 50] = folder
     if bank and steps is not None:
-        coarse = np.median(
-            [step / standard for step, standard in zip(steps, table, strict=True) if step < 255]
-        )
-        fitting = [factor for factor in bank if factor <= 1.4 * coarse]
-        if not fitting:
+        factor, strength, has_gains = chosen(set(bank), steps, table)
+        if not strength:
             return np.zeros(samples.shape)
-        factor = max(fitting)
-        weights, gain = bank[factor] / weights.name, min(1, factor / coarse)
+        weights, gain = bank[factor] / weights.name, min(1, factor / coarseness(steps, table))
     seen = (samples - 127.5) * gain + 127.5
     change = np.clip(samples + (direct_convolution(weights, seen) - seen) / gain, 0, 255) - samples
     if steps is None:
         return change
     with np.load(weights) as arrays:
-        gains = arrays["gains"] if "gains" in arrays and table is LUMA_50 else np.ones((8, 8))
-    return limited(change, samples, steps.reshape(8, 8), gains)
+        gains = arrays["gains"] if "gains" in arrays and has_gains else np.ones((8, 8))
+    return strength * limited(change, samples, steps.reshape(8, 8), gains)
+
+
+def coarseness(steps: Array, table: Array, among: Sequence[int] = range(64)) -> float:
+    """The geometric mean of the factors between two tables [64], where a byte holds the step."""
+    factors = [float(steps[n]) / float(table[n]) for n in among if steps[n] < 255]
+    return float(np.prod(np.array(factors, np.longdouble)) ** (1 / len(factors)))
+
+
+def chosen(bank: Set[float], steps: Array, table: Array) -> tuple[float, float, bool]:
+    """Which of the sets, at what strength, with its gains or without, by what car/choice.py promises."""
+    own = coarseness(steps, table)
+    if table is CHROMA_50:
+        fitting = [factor for factor in bank if factor <= 1.4 * own]
+        return max(fitting, default=0), float(bool(fitting)), False
+    low = [8 * u + v for u in range(8) for v in range(8) if u + v < 7]
+    tilted = coarseness(steps, table, low) / own > 1.5
+    reach, strength = (1.1, 0.75) if tilted and own < 0.5 else (1.25, 1.0)
+    fitting = [factor for factor in bank if factor <= reach * own]
+    if fitting:
+        return max(fitting), strength, not tilted
+    finest = min(bank)
+    return finest, strength * (own / finest) ** 2 if finest < 3 * own else 0.0, not tilted
 
 
 COSINES = np.array([np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)])

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
-from reference import CHROMA_50, LUMA_50, Array
+from reference import CHROMA_50, LUMA_50, Array, coarseness
 
 from car import jpeg
 
@@ -130,8 +130,7 @@ def test_tables_and_coarseness_of_all_qualities() -> None:
         np.testing.assert_array_equal(jpeg.table_of_quality(quality), tables[0])
         for component, standard in enumerate((LUMA_50, CHROMA_50, CHROMA_50)):
             steps = tables[min(component, 1)].reshape(-1)
-            factors = [step / s for step, s in zip(steps, standard, strict=True) if step < 255]
-            wanted = np.median(factors) if factors else max(steps / standard)
+            wanted = coarseness(steps, standard) if min(steps) < 255 else max(steps / standard)
             assert jpeg.coarseness(tables[min(component, 1)], component) == pytest.approx(wanted)
     assert jpeg.table_of_quality(30).dtype == np.float32
 
@@ -149,9 +148,25 @@ def test_coarseness_of_steps_that_end_with_a_byte() -> None:
     assert jpeg.coarseness(table, 0) == 25.5  # where the standard has its least, 10
     assert jpeg.coarseness(table, 1) == jpeg.coarseness(table, 2) == 15  # 17
     table[0, 0] = 32
-    assert jpeg.coarseness(table, 0) == 2  # the only one told
+    assert jpeg.coarseness(table, 0) == pytest.approx(2)  # the only one told
     table[0, 1] = 254
-    assert jpeg.coarseness(table, 0) == (2 + 254 / 11) / 2
+    assert jpeg.coarseness(table, 0) == pytest.approx((2 * 254 / 11) ** 0.5)
+
+
+def test_tilt_is_how_much_coarser_a_table_is_at_low_frequencies_than_at_all() -> None:
+    for quality in range(5, 96):
+        assert jpeg.tilt(jpeg.table_of_quality(quality)) == pytest.approx(1, abs=0.05)
+    low = [8 * u + v for u in range(8) for v in range(8) if u + v < 7]
+    for step in (1, 16, 254):
+        steps = np.full(64, step)
+        wanted = coarseness(steps, LUMA_50, low) / coarseness(steps, LUMA_50)
+        assert jpeg.tilt(steps.reshape(8, 8)) == pytest.approx(wanted) and wanted == pytest.approx(
+            2.1, abs=0.05
+        )
+    steps = 2 * LUMA_50
+    steps[0], steps[63] = 255, 255  # cut by a byte: told by neither
+    assert jpeg.tilt(steps.reshape(8, 8)) == pytest.approx(1)
+    assert jpeg.tilt(np.full((8, 8), 255)) == 1
 
 
 # ---- blocks --------------------------------------------------------------------------------

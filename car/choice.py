@@ -19,10 +19,13 @@ class Choice(NamedTuple):
     unchanged: bool = False  # the file is finer than all sets: it stays as it is
 
 
-def choose(factors: Iterable[float | None], table: Floats | None, component: int) -> Choice:
+def choose(
+    factors: Iterable[float | None], table: Floats | None, component: int, trained_on: jpeg.Span | None = None
+) -> Choice:
     """The choice for a plane of a component (0 luma, 1 Cb, 2 Cr), among sets of these coarsenesses.
 
     table: float32 [8, 8], None where it is not known; then, and where there is no bank, the log's own.
+    trained_on: the coarseness of the files that the log's own is for; None where not known, then all.
     Of a bank the coarsest set is taken that is at most SET_COARSER_AT_MOST times as coarse as the file. Where
     the file is the coarser one, less contrast makes its steps, and so its artifacts, as small as the set
     knows them; more contrast, where it is the finer one, does worse than none. A file finer than all sets has
@@ -31,6 +34,8 @@ def choose(factors: Iterable[float | None], table: Floats | None, component: int
     """
     of_luma = component == 0
     bank = [factor for factor in factors if factor is not None]
+    if table is not None and not bank and trained_on is not None:
+        return _choose_own(jpeg.coarseness(table, component), trained_on, of_luma)
     if table is None or not bank:
         return Choice(None, gains=of_luma)
     own = jpeg.coarseness(table, component)
@@ -38,3 +43,11 @@ def choose(factors: Iterable[float | None], table: Floats | None, component: int
     if factor is None:
         return Choice(None, gains=False, unchanged=True)
     return Choice(factor, min(1.0, factor / own), of_luma)
+
+
+def _choose_own(own: float, trained_on: jpeg.Span, gains: bool) -> Choice:
+    """The choice for a plane of that coarseness where the log's own net is the only one: as of a bank."""
+    finest, coarsest = trained_on
+    if finest > SET_COARSER_AT_MOST * own:
+        return Choice(None, gains=False, unchanged=True)
+    return Choice(None, min(1.0, coarsest / own), gains)

@@ -43,6 +43,9 @@ CHROMA_TABLE = np.full((BLOCK, BLOCK), 99)
 CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
 
+Span = tuple[float, float]  # (finest, coarsest) of the coarseness of several files
+
+
 def coded_as_ycbcr(image: JpegImageFile) -> bool:
     """Whether an opened JPEG (PIL) codes luma, alone or with Cb and Cr (not CMYK, not RGB)."""
     luma, *chroma = image.layer  # (id, horizontal and vertical sampling, number of the table) of each

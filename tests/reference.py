@@ -131,10 +131,17 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
         for folder in log.glob("q*"):
             quality = int(folder.name[1:])
             bank[50 / quality if quality < 50 else 2 - quality / 50] = folder
-    if bank and steps is not None:
+    with np.load(weights) as arrays:
+        finest, coarsest = arrays.get("coarseness", (0, np.inf))
+    if steps is not None:
         coarse = np.median(
             [step / standard for step, standard in zip(steps, table, strict=True) if step < 255]
         )
+    if steps is not None and not bank:
+        if finest > 1.4 * coarse:
+            return np.zeros(samples.shape)
+        gain = min(1, coarsest / coarse)
+    if bank and steps is not None:
         fitting = [factor for factor in bank if factor <= 1.4 * coarse]
         if not fitting:
             return np.zeros(samples.shape)

@@ -1,7 +1,8 @@
 """The split into train, val and test: by image, never by patch, from the names alone.
 
 Both loaders compute it from the same names, seed and rule, so that they agree with
-no state shared. It is kept beside the records as split.json, with the options and counts.
+no state shared. It is kept beside the records as split.json, with the options, the counts,
+and how coarse the JPGs are.
 """
 
 import hashlib

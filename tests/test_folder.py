@@ -613,7 +613,7 @@ def test_every_plane_is_described_by_its_name(job: Job, capsys: Capture, monkeyp
 
 def test_files_finer_than_what_was_trained_on_are_counted(job: Job, capsys: Capture) -> None:
     """All three are of quality 30, a coarseness of 1.67; then one of 10 among them."""
-    own = Corrector({None: Net(lighter, NO_GAINS, (4.0, 5.0))})
+    own = Corrector({None: Net(lighter, NO_GAINS, (5.0, 5.0))})
     outcome = folder.correct_all(job, own, jpegs(job))
     assert outcome.finer == 3
     np.testing.assert_array_equal(pixels(job.result(job.data / "b.jpg")), pixels(job.data / "b.jpg"))

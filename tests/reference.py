@@ -138,7 +138,7 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
             [step / standard for step, standard in zip(steps, table, strict=True) if step < 255]
         )
     if steps is not None and not bank:
-        if finest > 1.4 * coarse:
+        if finest > 2 * coarse:
             return np.zeros(samples.shape)
         gain = min(1, coarsest / coarse)
     if bank and steps is not None:

@@ -133,7 +133,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     names = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
     with records.naming(args.records), files.whole_folder(folder, names) as partial:
         writer = records.RecordWriter(partial, which, args.patch_size)
-        bad, small, digests = write_records(chosen, writer, args)
+        bad, small, digests, coarsenesses = write_records(chosen, writer, args)
         if writer.total == 0:
             why = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
             raise UserError(f"no image of the {which} set gave a patch: {why}")
@@ -154,6 +154,9 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
             "mse": writer.mse,
             "digests": digests,
         }
+        known = [coarseness for coarseness in coarsenesses if coarseness is not None]
+        if len(known) == len(coarsenesses):
+            content["coarseness"] = [min(known), max(known)]
         split.write(partial, content)
 
     used = len(chosen) - len(bad) - len(small)
@@ -214,17 +217,19 @@ def choose_set(
 
 def write_records(
     chosen: list["Source"], writer: "RecordWriter", args: argparse.Namespace
-) -> tuple[list[str], list[str], dict[str, str]]:
+) -> tuple[list[str], list[str], dict[str, str], set[float | None]]:
     """Write the patches of the chosen images.
 
-    Returns (names of the bad ones, of the small ones, {name: digest of its pixels}). Raises Stopped
-    after the image in hand where a signal asked for it.
+    Returns (names of the bad ones, of the small ones, {name: digest of its pixels}, how coarse the JPGs are
+    that gave a patch: None among them where one codes no luma). Raises Stopped after the image in hand where
+    a signal asked for it.
     """
     from car import tiles
 
     bad: list[str] = []
     small: list[str] = []
     digests: dict[str, str] = {}
+    coarsenesses: set[float | None] = set()
     with cli.Progress(len(chosen), "images") as progress:
         for source in chosen:
             if stop.asked():
@@ -240,18 +245,21 @@ def write_records(
                 cli.say(f"left out: {reason}")
                 progress.step()
                 continue
-            clean = planes[0][1]
+            clean = planes[0].bmp
             if min(clean.shape) < args.patch_size:
                 small.append(source.name)
             elif clean.min() < clean.max():  # blank images are alike without being copies
                 digests[source.name] = hashlib.sha256(clean.tobytes()).hexdigest()[:32]
             before = writer.total
-            for pair in planes:
-                writer.write(*(tiles.patches(plane, args.patch_size, args.stride) for plane in pair))
+            for jpg, bmp, coarseness in planes:
+                already = writer.total
+                writer.write(*(tiles.patches(plane, args.patch_size, args.stride) for plane in (jpg, bmp)))
+                if writer.total > already:
+                    coarsenesses.add(coarseness)
             cli.detail(f"{source.name}: {writer.total - before} patches")
             progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
     writer.close()
-    return bad, small, digests
+    return bad, small, digests, coarsenesses
 
 
 def read_pairs(source: "Source", args: argparse.Namespace) -> list["Pair"]:

@@ -350,5 +350,7 @@ def make_corrector(
     bank: weights.Bank, *, conv: str | None = None, halo: int = RADIUS, **options: Any
 ) -> Corrector:
     """A Corrector with these weights; the arguments are load_corrector's."""
-    nets = {factor: Net(make_forward(one, halo, conv), one.gains) for factor, one in bank.items()}
+    nets = {
+        factor: Net(make_forward(one, halo, conv), one.gains, one.coarseness) for factor, one in bank.items()
+    }
     return Corrector(nets, halo=halo, **options)

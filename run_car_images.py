@@ -112,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     jpegs = folder.find(args.data, args.log, args.split)
     bank = weights.load_bank(args.log)
     folder.say_worse_than_none(args.log, bank[None])
+    if not args.ignore_header:
+        folder.say_unknown_coarseness(args.log, bank)
     corrector = model_car.make_corrector(
         bank,
         conv=args.conv,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, onc
     import keras
     import tensorflow as tf
 
-    from car import records, training_run, training_step
+    from car import jpeg, records, training_run, training_step
     from car.arrays import Floats
 
 LOCK_FILE = ".car.lock"
@@ -183,7 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         training_run.claim_folder(args.log, settings_of(args, train_set, val_set), write=chief)
         if chief and train_split:
             split.write(args.log, train_split)
-        run = begin(args, strategy, chief)
+        coarseness = split.coarseness_of(train_split) if train_split else None
+        run = begin(args, strategy, chief, coarseness)
         if run.step >= args.steps:
             status = 0
             cli.say(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
@@ -312,15 +313,20 @@ def make_optimizer(args: argparse.Namespace) -> "keras.optimizers.Optimizer":
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
-def begin(args: argparse.Namespace, strategy: "tf.distribute.Strategy", chief: bool) -> "training_run.Run":
-    """The run, new, from --init, or from where it was."""
+def begin(
+    args: argparse.Namespace,
+    strategy: "tf.distribute.Strategy",
+    chief: bool,
+    coarseness: "jpeg.Span | None",
+) -> "training_run.Run":
+    """The run, new, from --init, or from where it was. coarseness: of the JPGs of the training records."""
     import model_car
     from car import training_run
 
     def make_net() -> training_run.Net:
         return model_car.CarNet(args.residual, args.seed)
 
-    run = training_run.Run(args.log, strategy, make_net, lambda: make_optimizer(args), chief)
+    run = training_run.Run(args.log, strategy, make_net, lambda: make_optimizer(args), chief, coarseness)
     if args.init:
         run.start_from(args.init)
     run.restore()

@@ -18,6 +18,10 @@ NOTHING_LEFT_AT = 3.0  # quality 99 to the set of 95: nothing is won any more
 # is right.
 TILT_AT_MOST = 1.5
 TILTED_FINE, TILTED_SET_COARSER_AT_MOST, TILTED_STRENGTH = 0.5, 1.1, 0.75
+# A net that is the only one may be for coarser files than a set of a bank: nothing fits better. Up to this
+# factor it brings 0.9 dB or more, and no picture loses; at 2.8 some lose by a net of quality 80 (nets of
+# quality 10 to 80).
+OWN_COARSER_AT_MOST = 2.0
 
 
 class Choice(NamedTuple):
@@ -33,15 +37,20 @@ class Choice(NamedTuple):
 UNCHANGED = Choice(None, gains=False, unchanged=True)
 
 
-def choose(factors: Iterable[float | None], table: Floats | None, component: int) -> Choice:
+def choose(
+    factors: Iterable[float | None], table: Floats | None, component: int, trained_on: jpeg.Span | None = None
+) -> Choice:
     """The choice for a plane of a component (0 luma, 1 Cb, 2 Cr), among sets of these coarsenesses.
 
     table: float32 [8, 8], None where it is not known; then, and where there is no bank, the log's own.
+    trained_on: the coarseness of the files that the log's own is for; None where not known, then all.
     Of a bank the coarsest set is taken that is not much coarser than the file. Where the file is the coarser
     one, less contrast makes its steps, and so its artifacts, as small as the set knows them; more contrast,
     where it is the finer one, does worse than none.
     """
     bank = [factor for factor in factors if factor is not None]
+    if table is not None and not bank and trained_on is not None:
+        return _choose_own(jpeg.coarseness(table, component), trained_on, component == 0)
     if table is None or not bank:
         return Choice(None, gains=component == 0)
     return _for_chroma(bank, table, component) if component else _for_luma(bank, table)
@@ -67,3 +76,11 @@ def _for_chroma(bank: Sequence[float], table: Floats, component: int) -> Choice:
     at_most = own * CHROMA_SET_COARSER_AT_MOST
     factor = max((factor for factor in bank if factor <= at_most), default=None)
     return Choice(factor, min(1.0, factor / own), gains=False) if factor else UNCHANGED
+
+
+def _choose_own(own: float, trained_on: jpeg.Span, gains: bool) -> Choice:
+    """The choice for a plane of that coarseness where the log's own net is the only one."""
+    finest, coarsest = trained_on
+    if finest > OWN_COARSER_AT_MOST * own:
+        return UNCHANGED
+    return Choice(None, min(1.0, coarsest / own), gains)

@@ -44,6 +44,7 @@ class Net(NamedTuple):
 
     forward: Forward
     gains: Floats  # float32 [8, 8]; see weights.Weights
+    coarseness: jpeg.Span | None = None  # of the files that it was trained on; None where not known
 
 
 class NetPlane(NamedTuple):
@@ -130,9 +131,10 @@ class Corrector:
     def through_nets(self, picture: images.Jpeg, watch: Watch | None = None) -> list[NetPlane]:
         """The planes of an image as the nets make them."""
         total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
+        trained_on = self.nets[None].coarseness
         for component, plane in enumerate(picture.planes):
             size, before = plane.samples.size, done
-            chosen = choice.choose(self.nets, plane.table, component)
+            chosen = choice.choose(self.nets, plane.table, component, trained_on)
 
             def tell(share: float, size: int = size, before: int = before) -> None:
                 if watch:

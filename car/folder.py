@@ -216,6 +216,7 @@ class Outcome:
     skipped: int = 0  # of them, as their results were there
     begun: int = 0  # of the rest
     bad: list[str] = field(default_factory=list)  # names
+    finer: int = 0  # of those begun, left as they are: finer than what the weights were trained on
     rows: dict[str, figures.Row] = field(default_factory=dict)  # by name, of those with a BMP
 
 
@@ -259,6 +260,7 @@ def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcom
                 outcome.bad.append(jpg.name)
                 say.bad(reason)
                 continue
+            outcome.finer += all(plane.choice.unchanged for plane in saved.planes)
             say.saved(jpg, saved)
             if saved.row:
                 outcome.rows[jpg.stem] = saved.row
@@ -319,6 +321,15 @@ def say_worse_than_none(log: Path, trained: weights.Weights) -> None:
         )
 
 
+def say_unknown_coarseness(log: Path, bank: weights.Bank) -> None:
+    """Say it where a log has no bank, and does not know for which files its net is."""
+    if set(bank) == {None} and bank[None].coarseness is None:
+        cli.say(
+            f"how coarse the JPGs were that {log} was trained on is not known: its net corrects every file, "
+            f"and may harm finer ones; records written by this version of the loaders tell it to train_car.py"
+        )
+
+
 def say_outcome(job: Job, outcome: Outcome) -> None:
     """Say what came of a folder. Raises Stopped where a signal ended the work."""
     already = f", {outcome.skipped} were there already" if outcome.skipped else ""
@@ -326,6 +337,8 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
     if outcome.begun < outcome.found - outcome.skipped:
         raise Stopped(f"stopped by {stop.name()}; with --skip-existing the same command goes on")
+    if outcome.finer:
+        cli.say(f"left as they are: {outcome.finer}, finer than the JPGs that the weights were trained on")
     if outcome.rows:
         cli.say(figures.describe(figures.summary(outcome.rows)))
     if outcome.bad:

@@ -44,6 +44,9 @@ CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [4
 LOW = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) <= 6  # frequencies: u + v
 
 
+Span = tuple[float, float]  # (finest, coarsest) of the coarseness of several files
+
+
 def coded_as_ycbcr(image: JpegImageFile) -> bool:
     """Whether an opened JPEG (PIL) codes luma, alone or with Cb and Cr (not CMYK, not RGB)."""
     luma, *chroma = image.layer  # (id, horizontal and vertical sampling, number of the table) of each

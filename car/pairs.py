@@ -14,7 +14,13 @@ from car.errors import BadImage
 # did at quality 5 and 18 to 100 % from 10 on (BSDS500 val, CT-like slices, samples).
 CONTRADICTED_AT_MOST = 0.08
 
-Pair = tuple[Pixels, Pixels]  # (jpg, bmp), uint8 [H, W] luma each, of one size
+
+class Pair(NamedTuple):
+    """What patches are cut from."""
+
+    jpg: Pixels  # uint8 [H, W], luma
+    bmp: Pixels  # the same size and type
+    coarseness: float | None  # of the JPG's table (jpeg.coarseness); None where it codes no luma
 
 
 class Source(NamedTuple):
@@ -41,7 +47,7 @@ def find_clean(folder: Path) -> list[Source]:
 
 
 def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> Pair:
-    """Read the luma of a JPG and its BMP, uint8 [H, W] each, of one size.
+    """Read the luma of a JPG and its BMP.
 
     Raises BadImage, also where the JPG cannot have been made from that BMP, unless any_pair is set.
     """
@@ -50,7 +56,8 @@ def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> Pair:
     images.check_same_size(jpg, decoded, clean)
     if not any_pair:
         _check_belongs(jpg, coded, clean)
-    return decoded, clean
+    own = None if coded.table is None else jpeg.coarseness(coded.table, 0)
+    return Pair(decoded, clean, own)
 
 
 def _check_belongs(path: Path, coded: images.Luma, clean: Pixels) -> None:
@@ -72,7 +79,7 @@ def compress(luma: Pixels, quality: int) -> Pixels:
     return images.decode_jpeg(images.jpeg_bytes(luma, quality)).pixels
 
 
-def saved_before(clean: Pixels, qualities: list[int], name: str) -> Pair:
+def saved_before(clean: Pixels, qualities: list[int], name: str) -> tuple[Pixels, Pixels]:
     """A plane as if from the web: saved at one of the qualities, then cut at the left and the top.
 
     Returns (the cut plane as decoded, the clean one cut alike). Quality and cut follow from the name.
@@ -88,8 +95,11 @@ def made_pairs(source: Source, qualities: list[int], shrink: int, before: list[i
     shrink: the image at 1 / shrink of its size, which cleans one that was a JPG once. Raises BadImage.
     """
     clean = np.asarray(Image.fromarray(images.read_luma(source.clean)).reduce(shrink))
-    pairs = [(compress(clean, quality), clean) for quality in qualities]
+    planes = [(clean, clean)]
     if before:
-        once, cut = saved_before(clean, before, source.name)
-        pairs += [(compress(once, quality), cut) for quality in qualities]
-    return pairs
+        planes.append(saved_before(clean, before, source.name))
+    return [
+        Pair(compress(seen, quality), truth, jpeg.coarseness(jpeg.table_of_quality(quality), 0))
+        for seen, truth in planes
+        for quality in qualities
+    ]

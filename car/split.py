@@ -1,11 +1,13 @@
 """The split into train, val and test: by image, never by patch, from the names alone.
 
 Both loaders compute it from the same names, seed and rule, so that they agree with
-no state shared. It is kept beside the records as split.json, with the options and counts.
+no state shared. It is kept beside the records as split.json, with the options, the counts,
+and how coarse the JPGs are.
 """
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -91,9 +93,23 @@ def read(folder: Path) -> Split | None:
             raise ValueError("a text is missing")
         if not counts or not all(type(count) is int and count > 0 for count in counts.values()):
             raise ValueError("a count is missing")
+        coarseness_of(content)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, re.error) as error:
         raise UserError(f"{path} is damaged ({error!r}); run the loader again") from error
     return content
+
+
+def coarseness_of(content: Split) -> tuple[float, float] | None:
+    """The finest and the coarsest of a set's JPGs (jpeg.coarseness), by what split.json holds.
+
+    None where that is not known: older loaders wrote none. Raises ValueError, TypeError where it cannot be.
+    """
+    if "coarseness" not in content:
+        return None
+    finest, coarsest = content["coarseness"]
+    if not type(finest) is type(coarsest) is float or not 0 < finest <= coarsest < math.inf:
+        raise ValueError("the coarseness is not two numbers above 0 in order")
+    return finest, coarsest
 
 
 def check_disjoint(train: Split, val: Split) -> None:

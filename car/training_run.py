@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from car import cli, split, weights
+from car import cli, jpeg, split, weights
 from car.arrays import Floats
 from car.errors import UserError, reason_of
 from car.files import whole_file
@@ -160,7 +160,8 @@ def states_in(folder: Path) -> list[int]:
 class Run:
     """Net, optimizer, the state that survives a kill, and the rows of the CSV.
 
-    make_net and make_optimizer are called in the strategy's scope; chief: whether this process writes files.
+    make_net and make_optimizer are called in the strategy's scope; chief: whether this process writes files;
+    coarseness: of the JPGs trained on, to be kept with the weights; None where it is not known.
     """
 
     def __init__(
@@ -170,8 +171,9 @@ class Run:
         make_net: Callable[[], Net],
         make_optimizer: Callable[[], keras.optimizers.Optimizer],
         chief: bool,
+        coarseness: jpeg.Span | None = None,
     ) -> None:
-        self.log, self.chief = log, chief
+        self.log, self.chief, self.coarseness = log, chief, coarseness
         self.step, self.best = 0, math.inf  # steps done; the least inner loss so far
         self.sums = np.zeros(3)  # since the last row: losses, the JPG's MSEs, steps
         self.rows: list[Row] = []
@@ -278,7 +280,7 @@ class Run:
         if self.chief:
             if better:
                 net = self.net
-                about = self.step, inner_loss, inner_jpg_mse
+                about = self.step, inner_loss, inner_jpg_mse, self.coarseness
                 weights.save(self.log, weights.Weights(net.residual, net.constants(), net.gains, *about))
             write_losses(self.log / CSV_FILE, self.rows)
         return row

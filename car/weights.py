@@ -49,6 +49,7 @@ class Weights:
     step: int = 0  # of the training
     val_loss: float = math.nan  # squared grey levels: by which the weights were chosen; nan where not known
     val_jpg_mse: float = math.nan  # the JPG's own
+    coarseness: jpeg.Span | None = None  # of the JPGs that it was trained on; None where not known
 
     @property
     def worse_than_none(self) -> bool:
@@ -76,6 +77,8 @@ def save(log: Path, weights: Weights) -> None:
     arrays: dict[str, Any] = {
         name: getattr(weights, name) for name in ("step", "val_loss", "val_jpg_mse", "residual", "gains")
     }
+    if weights.coarseness is not None:
+        arrays["coarseness"] = np.array(weights.coarseness, np.float64)
     for number, (kernel, bias) in enumerate(weights.parameters, start=1):
         arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"] = kernel, bias
     with whole_file(log / NET_FILE, "w") as file:
@@ -103,7 +106,9 @@ def load(log: Path) -> Weights:
             [_checked_layer(path, arrays, number) for number in range(1, len(LAYERS) + 1)],
             _checked_gains(path, arrays.get("gains", _ones())),  # older files have none
             int(arrays.get("step", 0)),
-            *(float(arrays.get(name, math.nan)) for name in ("val_loss", "val_jpg_mse")),
+            float(arrays.get("val_loss", math.nan)),
+            float(arrays.get("val_jpg_mse", math.nan)),
+            _checked_coarseness(path, arrays.get("coarseness")),  # as the gains
         )
     except FileNotFoundError as error:
         raise UserError(
@@ -137,6 +142,17 @@ def _checked_gains(path: Path, gains: npt.NDArray[Any]) -> Floats:
     if not (np.abs(gains) <= LARGEST_GAIN).all():
         raise UserError(f"{path}: its gains are not finite, or huge")
     return gains
+
+
+def _checked_coarseness(path: Path, span: npt.NDArray[Any] | None) -> jpeg.Span | None:
+    """The coarseness of the JPGs that were trained on. Raises UserError."""
+    if span is None:
+        return None
+    if span.shape != (2,) or span.dtype != np.float64 or not 0 < span[0] <= span[1] < np.inf:
+        raise UserError(
+            f"{path}: the coarseness of the JPGs that it was trained on is not two numbers above 0 in order"
+        )
+    return float(span[0]), float(span[1])
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:

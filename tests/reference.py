@@ -126,12 +126,18 @@ CHROMA_50 = np.array(  # table K.2
 def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array = LUMA_50) -> Array:
     """A decoded plane as the suite must correct it: the set of weights by the steps, the change kept to them."""
     weights, gain = log / "model_checkpoint.npz", 1.0
-    strength, has_gains = 1.0, True
+    strength, has_gains = 1.0, table is LUMA_50
     bank = {}
     if steps is not None:
         for folder in log.glob("q*"):
             quality = int(folder.name[1:])
             bank[50 / quality if quality < 50 else 2 - quality / 50] = folder
+    with np.load(weights) as arrays:
+        finest, coarsest = arrays.get("coarseness", (0, np.inf))
+    if steps is not None and not bank:
+        if finest > 2 * coarseness(steps, table):
+            return np.zeros(samples.shape)
+        gain = min(1, coarsest / coarseness(steps, table))
     if bank and steps is not None:
         factor, strength, has_gains = chosen(set(bank), steps, table)
         if not strength:

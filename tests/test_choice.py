@@ -114,3 +114,28 @@ def test_chroma_goes_by_its_own_table_and_without_gains(component: int) -> None:
         chosen = choose(FACTORS, table, component)
         assert chosen == Choice(factor, chosen.contrast, gains=False)
         assert chosen.contrast == pytest.approx(min(1, factor / own))
+
+
+@pytest.mark.parametrize(
+    "own, contrast",
+    [(2.5, 1.0), (1.26, 1.0), (1.24, None), (0.1, None), (3.0, 1.0), (5.0, 1.0), (6.25, 0.8), (10.0, 0.5)],
+)
+@pytest.mark.parametrize("component", [0, 1, 2])
+def test_a_net_alone_is_for_files_as_coarse_as_those_it_was_trained_on(
+    own: float, contrast: float | None, component: int
+) -> None:
+    """Those of 2.5 to 5: ones more than twice as fine stay, coarser ones are seen with less contrast."""
+    standard = np.reshape(CHROMA_50 if component else LUMA_50, (8, 8))
+    chosen = choose([None], (own * standard).astype(np.float32), component, (2.5, 5.0))
+    if contrast is None:
+        assert chosen == Choice(None, 1.0, gains=False, unchanged=True)
+    else:
+        assert chosen == Choice(None, chosen.contrast, gains=component == 0)
+        assert chosen.contrast == pytest.approx(contrast)
+
+
+def test_what_a_net_was_trained_on_counts_with_a_table_and_without_a_bank_alone() -> None:
+    table = tables(95)[0]
+    assert choose([None], table, 0, (2.5, 5.0)).unchanged
+    assert choose([None], table, 0, None) == choose([None], None, 0, (2.5, 5.0)) == Choice(None)
+    assert choose([None, 0.1], table, 0, (2.5, 5.0)) == choose([None, 0.1], table, 0)

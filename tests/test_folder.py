@@ -611,6 +611,35 @@ def test_every_plane_is_described_by_its_name(job: Job, capsys: Capture, monkeyp
     )
 
 
+def test_files_finer_than_what_was_trained_on_are_counted(job: Job, capsys: Capture) -> None:
+    """All three are of quality 30, a coarseness of 1.67; then one of 10 among them."""
+    own = Corrector({None: Net(lighter, NO_GAINS, (5.0, 5.0))})
+    outcome = folder.correct_all(job, own, jpegs(job))
+    assert outcome.finer == 3
+    np.testing.assert_array_equal(pixels(job.result(job.data / "b.jpg")), pixels(job.data / "b.jpg"))
+    photograph().save(job.data / "a.jpg", quality=10)
+    outcome = folder.correct_all(job, own, jpegs(job))
+    assert outcome.finer == 2
+    assert (pixels(job.result(job.data / "a.jpg")) != pixels(job.data / "a.jpg")).any()
+    capsys.readouterr()
+    folder.say_outcome(job, outcome)
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == "left as they are: 2, finer than the JPGs that the weights were trained on"
+    folder.say_outcome(job, folder.Outcome(3, begun=3))
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_that_it_is_not_known_what_a_net_is_for(capsys: Capture) -> None:
+    """Said of a net alone; one of a bank is for files without a table."""
+    unknown, known = weights.Weights(True, []), weights.Weights(True, [], coarseness=(1.0, 2.0))
+    folder.say_unknown_coarseness(Path("some/log"), {None: known})
+    folder.say_unknown_coarseness(Path("some/log"), {None: unknown, 2.5: unknown})
+    assert not capsys.readouterr().out
+    folder.say_unknown_coarseness(Path("some/log"), {None: unknown})
+    said = capsys.readouterr().out
+    assert said.startswith("how coarse the JPGs were that some/log was trained on is not known: ")
+
+
 def test_weights_that_are_worse_than_none(capsys: Capture) -> None:
     for loss, jpg, worse in ((10.0, 9.0, True), (9.0, 10.0, False), (math.nan, math.nan, False)):
         folder.say_worse_than_none(

@@ -93,6 +93,7 @@ def test_qualities_are_made_in_memory_from_clean_images(tmp_path):
     run("load_train_data.py", tmp_path, "data", "train", "--all", "--quality", 10, 40)
     jpg, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
     assert len(jpg) == (2 * 2 + 2 * 2) * 2
+    assert json.loads((tmp_path / "train/split.json").read_text())["coarseness"] == pytest.approx([1.25, 5], rel=0.01)
     luma = grey(data / "colour.bmp")
     expected = {}
     for name, clean in (("colour", luma), ("deep", np.rint(deep / 257).astype(np.uint8))):
@@ -136,8 +137,8 @@ def test_before_adds_images_that_were_saved_once_and_cut(tmp_path):
 def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
     data = tmp_path / "data"
     for number in range(4):
-        save_pair(data, f"good{number}", (64, 33), number)
-    save_pair(data, "tiny", (31, 64))
+        save_pair(data, f"good{number}", (64, 33), number, quality=(30, 30, 10, 30)[number])
+    save_pair(data, "tiny", (31, 64), quality=95)
     save_pair(data, "cut", (64, 64))
     (data / "cut.jpg").write_bytes((data / "cut.jpg").read_bytes()[:-200])
     save_pair(data, "sizes", (64, 64))
@@ -156,6 +157,17 @@ def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
     assert "sizes.jpg: the pair differs in size: JPG 64x64, BMP 64x65" in printed
     assert "empty.jpg: is empty" in printed and re.search("cut.jpg: cannot be decoded: .*truncated", printed)
     assert len(read_patches(tmp_path / "train/train_1.tfrecords")[0]) == 5 * 2
+    span = json.loads((tmp_path / "train/split.json").read_text())["coarseness"]
+    assert span == pytest.approx([5 / 3, 5], rel=0.01)  # of those that gave patches
+
+
+def test_how_coarse_a_set_is_is_not_known_where_one_jpg_codes_no_luma(tmp_path):
+    save_pair(tmp_path / "data", "grey", (40, 40))
+    save_pair(tmp_path / "data", "rgb", (40, 40), mode="RGB")
+    clean = Image.open(tmp_path / "data/rgb.bmp")
+    clean.save(tmp_path / "data/rgb.jpg", quality=30, keep_rgb=True)
+    assert "patches: 2 of" in run("load_train_data.py", tmp_path, "data", "train", "--all").out
+    assert "coarseness" not in json.loads((tmp_path / "train/split.json").read_text())
 
 
 def test_ten_thousand_records_a_file_and_no_stale_file_stays(tmp_path):

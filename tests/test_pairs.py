@@ -17,6 +17,7 @@ from car.pairs import Source
 
 SAMPLES = ROOT / "samples"
 NAMES = ["astronaut", "camera", "chelsea", "coffee", "hubble_deep_field"]
+QUALITIES = dict(zip(NAMES, (10, 20, 10, 20, 30), strict=True))
 
 
 def luma(name: str) -> Array:
@@ -89,7 +90,8 @@ def test_two_jpegs_of_one_name_are_told(tmp_path: Path, second: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_luma_of_a_pair(name: str) -> None:
-    decoded, clean = pairs.read_pair(SAMPLES / f"{name}.jpg", SAMPLES / f"{name}.bmp")
+    decoded, clean, coarseness = pairs.read_pair(SAMPLES / f"{name}.jpg", SAMPLES / f"{name}.bmp")
+    assert coarseness == pytest.approx(50 / QUALITIES[name], rel=0.01)
     coded = Image.open(SAMPLES / f"{name}.jpg")
     coded.draft("YCbCr", None)
     wanted = np.asarray(coded)
@@ -112,7 +114,7 @@ def test_a_pair_that_does_not_belong_together_is_refused_unless_asked_for(tmp_pa
             pairs.read_pair(*paths)
         said = str(refused.value)
         assert said.startswith("p.jpg: was not made from its clean image") and "--any-pair" in said
-        decoded, same = pairs.read_pair(*paths, any_pair=True)
+        decoded, same, _ = pairs.read_pair(*paths, any_pair=True)
         np.testing.assert_array_equal(decoded, through_jpeg(other, 50))
         np.testing.assert_array_equal(same, clean)
 
@@ -167,7 +169,7 @@ def test_a_turned_jpg_and_its_upright_clean_picture_belong_together(tmp_path: Pa
     exif = Image.Exif()
     exif[0x0112] = orientation
     paths = save_pair(tmp_path, coded, np.ascontiguousarray(turn(coded)), exif=exif)
-    decoded, clean = pairs.read_pair(*paths)
+    decoded, clean, _ = pairs.read_pair(*paths)
     np.testing.assert_array_equal(decoded, turn(through_jpeg(coded, 50)))
     np.testing.assert_array_equal(clean, turn(coded))
     if orientation > 1:
@@ -179,7 +181,8 @@ def test_a_turned_jpg_and_its_upright_clean_picture_belong_together(tmp_path: Pa
 def test_of_a_jpg_that_codes_no_luma_nothing_is_said(tmp_path: Path) -> None:
     clean = np.asarray(Image.open(SAMPLES / "coffee.bmp"))[:96, 100:196]
     paths = save_pair(tmp_path, np.ascontiguousarray(clean[::-1]), clean, keep_rgb=True)
-    decoded, _ = pairs.read_pair(*paths)
+    decoded, _, coarseness = pairs.read_pair(*paths)
+    assert coarseness is None
     np.testing.assert_array_equal(decoded, np.asarray(Image.open(paths[0]).convert("L")))
 
 
@@ -217,7 +220,8 @@ def test_a_pair_for_each_quality(before: list[int] | None) -> None:
     clean = luma("chelsea.bmp")
     made = pairs.made_pairs(Source("chelsea", None, SAMPLES / "chelsea.bmp"), [20, 75], 1, before)
     assert len(made) == 2
-    for (jpg, same), quality in zip(made, (20, 75), strict=True):
+    assert [pair.coarseness for pair in made] == pytest.approx([2.5, 0.5], abs=0.01)
+    for (jpg, same, _), quality in zip(made, (20, 75), strict=True):
         np.testing.assert_array_equal(same, clean)
         np.testing.assert_array_equal(jpg, through_jpeg(clean, quality))
 
@@ -227,10 +231,11 @@ def test_as_many_more_of_the_picture_as_if_saved_before() -> None:
     made = pairs.made_pairs(Source("camera", None, SAMPLES / "camera.bmp"), [20, 75], 1, [50, 60])
     assert len(made) == 4
     once, cut = pairs.saved_before(clean, [50, 60], "camera")
-    for (jpg, truth), quality in zip(made[2:], (20, 75), strict=True):
+    assert [pair.coarseness for pair in made] == pytest.approx([2.5, 0.5] * 2, abs=0.01)
+    for (jpg, truth, _), quality in zip(made[2:], (20, 75), strict=True):
         np.testing.assert_array_equal(truth, cut)
         np.testing.assert_array_equal(jpg, through_jpeg(once, quality))
-    for (jpg, truth), quality in zip(made[:2], (20, 75), strict=True):
+    for (jpg, truth, _), quality in zip(made[:2], (20, 75), strict=True):
         np.testing.assert_array_equal(truth, clean)
         np.testing.assert_array_equal(jpg, through_jpeg(clean, quality))
 
@@ -238,7 +243,7 @@ def test_as_many_more_of_the_picture_as_if_saved_before() -> None:
 def test_the_picture_made_smaller_first() -> None:
     """Every pixel the mean of shrink x shrink."""
     clean = luma("hubble_deep_field.bmp").astype(float)
-    ((jpg, small),) = pairs.made_pairs(Source("h", None, SAMPLES / "hubble_deep_field.bmp"), [30], 2, None)
+    ((jpg, small, _),) = pairs.made_pairs(Source("h", None, SAMPLES / "hubble_deep_field.bmp"), [30], 2, None)
     wanted = clean.reshape(200, 2, 256, 2).mean(axis=(1, 3))
     assert small.shape == (200, 256) and np.abs(small - wanted).max() <= 0.5
     np.testing.assert_array_equal(jpg, through_jpeg(small, 30))

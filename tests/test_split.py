@@ -145,6 +145,7 @@ def content() -> dict[str, Any]:
         "digests": {"b_slice_1": "11", "c": "22"},
         "files": {"0.tfrecords": 12},
         "sums": {"0.tfrecords": "ab"},
+        "coarseness": [0.5, 2.5],
     }
 
 
@@ -155,7 +156,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
     assert json.loads((tmp_path / "split.json").read_text()) == named == split.read(tmp_path)
     without_sums = content()
-    del without_sums["sums"]  # as older loaders wrote it
+    del without_sums["sums"], without_sums["coarseness"]  # as older loaders wrote it
     split.write(tmp_path, without_sums)
     assert split.read(tmp_path) == without_sums
     assert (tmp_path / "split.json").read_text().startswith('{\n "group_by": ')  # for people, too
@@ -179,7 +180,11 @@ def changed(*path: Any, value: Any) -> str:
         "nonsense",
         "null",
         "[" * 100_000,
-        *(json.dumps({k: v for k, v in content().items() if k != key}) for key in content() if key != "sums"),
+        *(
+            json.dumps({k: v for k, v in content().items() if k != key})
+            for key in content()
+            if key not in ("sums", "coarseness")
+        ),
         changed("group_by", value="("),
         changed("group_by", value=7),
         changed("set", value="other"),
@@ -199,8 +204,18 @@ def changed(*path: Any, value: Any) -> str:
         changed("files", "0.tfrecords", value="12"),
         changed("files", "0.tfrecords", value=12.0),
         changed("files", "0.tfrecords", value=True),
+        changed("coarseness", value=None),
+        changed("coarseness", value=2.5),
+        changed("coarseness", value=[2.5]),
+        changed("coarseness", value=[0.5, 1.0, 2.5]),
+        changed("coarseness", value=[2.5, 0.5]),
+        changed("coarseness", value=[0.0, 2.5]),
+        changed("coarseness", value=[0.5, float("inf")]),
+        changed("coarseness", value=[0.5, float("nan")]),
+        changed("coarseness", value=[1, 2]),
+        changed("coarseness", value=["0.5", "2.5"]),
     ],
-    ids=range(30),
+    ids=range(40),
 )
 def test_a_damaged_split_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
@@ -214,11 +229,23 @@ def test_the_reason_of_the_damage_is_told(tmp_path: Path) -> None:
     for text, reason in (
         (changed("set", value="other"), "ValueError('a text is missing')"),
         (changed("files", value={}), "ValueError('a count is missing')"),
+        (
+            changed("coarseness", value=[2.5, 0.5]),
+            "ValueError('the coarseness is not two numbers above 0 in order')",
+        ),
         (changed("group_by", value="("), "missing ), unterminated subpattern"),
     ):
         (tmp_path / "split.json").write_text(text)
         with pytest.raises(UserError, match=re.escape(reason)):
             split.read(tmp_path)
+
+
+def test_how_coarse_the_jpgs_of_a_set_are() -> None:
+    assert split.coarseness_of(content()) == (0.5, 2.5)
+    assert split.coarseness_of({**content(), "coarseness": [5.0, 5.0]}) == (5.0, 5.0)
+    assert (
+        split.coarseness_of({key: value for key, value in content().items() if key != "coarseness"}) is None
+    )
 
 
 def test_one_record_is_enough(tmp_path: Path) -> None:

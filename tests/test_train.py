@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, TRAINING, run
 from PIL import Image
-from reference import write_patches
+from reference import corrected_jpeg, write_patches
 
 
 def losses(log):
@@ -37,6 +37,7 @@ def test_a_training_leaves_all_that_was_promised(trained):
     kept = stored(trained.log)
     assert sum(kept[name].size for name in kept if name.startswith("layer")) == 106_561
     assert kept["step"] == rows[rows[:, 5].argmin(), 0]
+    assert kept["coarseness"].tolist() == pytest.approx([2.5, 2.5], rel=0.01)  # the slices are of quality 20
     assert kept["val_loss"] == pytest.approx(rows[:, 5].min()) and kept["val_jpg_mse"] == pytest.approx(
         rows[0, 6]
     )
@@ -193,11 +194,33 @@ def test_training_by_header(tmp_path):
     assert rows[0, 3] < losses(tmp_path / "without")[0, 3] < 0.9 * rows[0, 4]
     np.testing.assert_array_equal(stored(tmp_path / "log")["gains"], fitted["gains"])
 
+    assert_it_corrects_for_quality_20(tmp_path)
+
     printed = run("train_car.py", tmp_path, "log2", *data, "--loss-border", 9, status=1)
     assert "--loss-border (9; 16 at least)" in printed.err and not (tmp_path / "log2").exists()
     run("load_val_data.py", tmp_path, "other", "val", *cut[:2], 30, *cut[3:])
     printed = run("train_car.py", tmp_path, "log2", *data, "--loss-border", 16, status=1)
     assert "one and the same --quality" in printed.err and "[30]" in printed.err
+
+
+def assert_it_corrects_for_quality_20(folder):
+    """The log, which knows what it was trained on, leaves finer files, and sees coarser ones with less contrast."""
+    assert stored(folder / "log")["coarseness"].tolist() == pytest.approx([2.5, 2.5], rel=0.01)
+    (folder / "data").mkdir()
+    picture = Image.open(ROOT / "samples/astronaut.bmp").crop((150, 60, 214, 108)).convert("L")
+    for quality in (95, 20, 5):
+        picture.save(folder / f"data/{quality}.jpg", quality=quality)
+    printed = run("run_car_images.py", folder, "log", "data", "results").out
+    assert "left as they are: 1, finer than the JPGs that the weights were trained on" in printed
+    assert "is not known" not in printed
+    for quality in (95, 20, 5):
+        decoded, result = (
+            np.asarray(Image.open(folder / name)).astype(int)
+            for name in (f"data/{quality}.jpg", f"results/{quality}_car.bmp")
+        )
+        assert (result != decoded).any() == (quality != 95)
+        wanted = np.rint(corrected_jpeg(folder / "log", folder / f"data/{quality}.jpg"))
+        assert (result != np.clip(wanted, 0, 255)).mean() < 0.005
 
 
 def test_options_of_training_that_do_not_go_together(tmp_path, refused):
@@ -233,6 +256,7 @@ def test_records_made_elsewhere_with_nothing_beside_them(tmp_path):
         1,
     ).out
     assert "train: 40 patches of 16x16" in printed and "cannot be checked" in printed
+    assert "coarseness" not in stored(tmp_path / "log")
     assert losses(tmp_path / "log")[:, 0].tolist() == [
         0,
         1,

@@ -1,5 +1,6 @@
 """car/weights.py: weights come back as they were; what is not ours is refused, and never executed."""
 
+import dataclasses
 import io
 import json
 import math
@@ -32,6 +33,9 @@ def some_weights(residual: bool = True, seed: int = 0) -> Weights:
     ]
     gains = rng.uniform(0, 2, (8, 8)).astype(np.float32)
     return Weights(residual, parameters, gains, 12_345, 41.25, 57.5)
+
+
+TOLD_NOT = "the coarseness of the JPGs that it was trained on is not two numbers above 0 in order"
 
 
 @pytest.fixture
@@ -84,6 +88,27 @@ def test_the_names_in_the_file_are_those_of_the_contract(log: Path) -> None:
     wanted |= {f"layer{n}_{part}" for n in (1, 2, 3, 4) for part in ("kernel", "bias")}
     with np.load(log / "model_checkpoint.npz") as arrays:
         assert set(arrays) == wanted and arrays["residual"]
+
+
+def test_the_coarseness_of_what_it_was_trained_on_comes_back(tmp_path: Path) -> None:
+    """With older files it is not known."""
+    weights.save(tmp_path, some_weights())
+    assert weights.load(tmp_path).coarseness is None
+    weights.save(tmp_path, dataclasses.replace(some_weights(), coarseness=(1.25, 50 / 3)))
+    assert weights.load(tmp_path).coarseness == (1.25, 50 / 3)
+    assert weights.load_bank(tmp_path)[None].coarseness == (1.25, 50 / 3)
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        *([2.0, 1.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.inf], [math.nan, 1.0], [1.0, math.nan]),
+        *([1.0], 1.0, [1.0, 2.0, 3.0], [[1.0, 2.0]], [1, 2], ["1", "2"]),
+    ],
+)
+def test_a_coarseness_that_cannot_be_is_refused(log: Path, span: Any) -> None:
+    changed(log, lambda arrays: arrays.update(coarseness=np.array(span)))
+    assert refused(log) == f"{log / 'model_checkpoint.npz'}: {TOLD_NOT}"
 
 
 def test_the_json_is_for_people_too(log: Path) -> None:

@@ -1,5 +1,6 @@
 """car/folder.py: a folder of JPEGs, corrected with a plain function in the net's place."""
 
+import dataclasses
 import math
 import os
 import re
@@ -308,6 +309,60 @@ def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"corrected 0 of 3 images into {job.results}, 3 were there already"
     assert said[1].startswith("mean of 2 images")
+
+
+def test_what_other_settings_made_is_refused_before_anything_is_done(job: Job) -> None:
+    folder.correct_all(job, corrector(), jpegs(job))
+    job.result(job.data / "a.jpg").unlink()
+    first = {path.name: path.read_bytes() for path in job.results.iterdir()}
+    again = dataclasses.replace(job, skip_existing=True)
+    with pytest.raises(UserError, match=r"--strength 1\.0 there, 0\.5 now;"):
+        folder.correct_all(again, corrector(strength=0.5), jpegs(job))
+    with pytest.raises(UserError, match=r"otherwise: other weights;"):
+        folder.correct_all(dataclasses.replace(again, weights="1"), corrector(), jpegs(job))
+    assert {path.name: path.read_bytes() for path in job.results.iterdir()} == first
+    # Only what decides the pixels counts.
+    outcome = folder.correct_all(again, corrector(max_pixels=10_000, core_side=32), jpegs(job))
+    assert (outcome.skipped, outcome.begun, outcome.bad) == (2, 1, [])
+    # Without --skip-existing all is made anew.
+    folder.correct_all(job, corrector(strength=0.5), jpegs(job))
+    assert folder.correct_all(again, corrector(strength=0.5), jpegs(job)).skipped == 3
+
+
+def test_the_side_of_isolated_tiles_is_a_setting() -> None:
+    assert "--patch-size" not in folder.settings_of(corrector(core_side=32), "")
+    assert folder.settings_of(corrector(core_side=32, halo=0), "")["--patch-size"] == 32
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_users_files_are_named_and_stay(job: Job, capsys: Capture, skip: bool) -> None:
+    job = dataclasses.replace(job, compare=True, skip_existing=skip)
+    (job.results / "a_car.bmp").mkdir()
+    (job.results / "b_car.bmp").write_text("theirs")
+    outcome = folder.correct_all(job, corrector(), jpegs(job))
+    assert outcome.bad == ["a.jpg", "b.jpg"] and outcome.begun == 3
+    said = capsys.readouterr().out
+    assert "left out: a.jpg: a_car.bmp is a folder" in said
+    assert "left out: b.jpg: b_car.bmp is in" in said and "not written by this suite" in said
+    assert (job.results / "b_car.bmp").read_text() == "theirs"
+    assert shown(job) == ["a_car.bmp", "b_car.bmp", "c_car.bmp", "c_compare.png", "figures.csv"]
+    job.sheet(job.data / "c.jpg").write_text("changed")
+    outcome = folder.correct_all(dataclasses.replace(job, skip_existing=False), corrector(), jpegs(job))
+    assert outcome.bad == ["a.jpg", "b.jpg", "c.jpg"]
+    assert job.sheet(job.data / "c.jpg").read_text() == "changed"
+
+
+def test_twins_have_results_and_figures_of_their_own(job: Job) -> None:
+    photograph(24, left=0).save(job.data / "a.jpeg", "JPEG", quality=30)
+    job = dataclasses.replace(job, told_apart={"a.jpeg": "a.jpeg"})
+    twins = [job.data / "a.jpeg", job.data / "a.jpg"]
+    outcome = folder.correct_all(job, corrector(), twins)
+    assert shown(job) == ["a.jpeg_car.bmp", "a_car.bmp", "figures.csv"]
+    for jpg in twins:
+        wanted = np.minimum(pixels(jpg).astype(int) + 3, 255)
+        np.testing.assert_array_equal(pixels(job.result(jpg)), wanted)
+    assert csv_names(job.figures) == ["a", "a.jpeg"] and outcome.rows["a.jpeg"].mse_before > 500
+    assert folder.correct_all(dataclasses.replace(job, skip_existing=True), corrector(), twins).skipped == 2
 
 
 def test_a_result_whose_figures_are_missing_is_made_again(job: Job) -> None:

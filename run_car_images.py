@@ -108,12 +108,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import folder, jobs, weights
+    from car import folder, images, jobs, weights
 
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")
-    jpegs = jobs.find(args.data, args.log, args.split)
+    found = images.find_jpegs(args.data)
+    jpegs = jobs.choose(found, args.data, args.log, args.split)
     bank = weights.load_bank(args.log)
     folder.say_worse_than_none(args.log, bank[None])
     corrector = model_car.make_corrector(
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             part=args.part,
             parts=args.parts,
             weights=weights.digest_of(bank),
-            told_apart=jobs.tell_apart_in(args.data, lock),
+            told_apart=jobs.tell_apart_beside(lock, found),
         )
         outcome = folder.correct_all(job, corrector, jpegs[args.part - 1 :: args.parts])
         folder.say_outcome(job, outcome)

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,9 +49,8 @@ class Job:
 # ---- which images --------------------------------------------------------------------------
 
 
-def find(data: Path, log: Path, which: str | None) -> list[Path]:
-    """The JPEGs to correct: those of the folder, of one set of the log's split. Raises UserError for none."""
-    jpegs = images.find_jpegs(data)
+def choose(jpegs: list[Path], data: Path, log: Path, which: str | None) -> list[Path]:
+    """Those to correct of a folder's JPEGs: all, or one set of the log's split. Raises UserError for none."""
     if which:
         written = split.read(log)
         if written is None:
@@ -85,19 +85,18 @@ def tell_apart(jpegs: Sequence[Path], one_case: bool) -> dict[str, str]:
     def key(name: str) -> str:
         return unicodedata.normalize("NFC", name.casefold()) if one_case else name
 
-    taken: set[str] = set()
-    twins: list[Path] = []
-    for jpg in sorted(jpegs, key=_rank):
-        if key(jpg.stem) in taken:
-            twins.append(jpg)
-        taken.add(key(jpg.stem))
+    taken = Counter(key(jpg.stem) for jpg in jpegs)
+    first: set[str] = set()
     apart: dict[str, str] = {}
-    for jpg in twins:
+    for jpg in sorted((jpg for jpg in jpegs if taken[key(jpg.stem)] > 1), key=_rank):
+        if key(jpg.stem) not in first:
+            first.add(key(jpg.stem))
+            continue
         name, number = jpg.name, 1
         while key(name) in taken:  # a.jpeg.jpg has that name
             number += 1
             name = f"{jpg.name}_{number}"
-        taken.add(key(name))
+        taken[key(name)] = 1
         apart[jpg.name] = name
     return apart
 
@@ -107,10 +106,10 @@ def _rank(jpg: Path) -> tuple[int, str]:
     return images.JPEG_SUFFIXES.index(jpg.suffix.lower()), jpg.name.swapcase()
 
 
-def tell_apart_in(data: Path, lock: Path) -> dict[str, str]:
+def tell_apart_beside(lock: Path, jpegs: Sequence[Path]) -> dict[str, str]:
     """tell_apart for a folder's JPEGs, said in a line. lock: a file that is in the results folder."""
     one_case = lock.with_name(lock.name.swapcase()).exists()
-    apart = tell_apart(images.find_jpegs(data), one_case)
+    apart = tell_apart(jpegs, one_case)
     if apart:
         named = [f"{jpg} becomes {name}_car" for jpg, name in sorted(apart.items())]
         cli.say(f"told apart from others of their name: {some_of(named)}")

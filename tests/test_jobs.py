@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from car import jobs
+from car import images, jobs
 from car.errors import UserError
 from car.figures import Row
 from car.jobs import Job
@@ -16,6 +16,10 @@ from car.journal import Journal
 
 Capture = pytest.CaptureFixture[str]
 SETTINGS = {"--strength": 1.0}
+
+
+def chosen(data: Path, log: Path, which: str | None) -> list[Path]:
+    return jobs.choose(images.find_jpegs(data), data, log, which)
 
 
 def row(name: str) -> Row:
@@ -75,31 +79,31 @@ def write_split(log: Path, **sets: list[str]) -> None:
 
 
 def test_all_jpegs_of_a_folder(job: Job, capsys: Capture) -> None:
-    assert jobs.find(job.data, job.data / "no log", None) == [job.data / f"{name}.jpg" for name in "abc"]
+    assert chosen(job.data, job.data / "no log", None) == [job.data / f"{name}.jpg" for name in "abc"]
     assert capsys.readouterr().out == ""
 
 
 def test_those_of_one_set(job: Job, tmp_path: Path, capsys: Capture) -> None:
     write_split(tmp_path / "log", train=["a"], val=["c", "gone", "b"])
-    assert jobs.find(job.data, tmp_path / "log", "val") == [job.data / "b.jpg", job.data / "c.jpg"]
+    assert chosen(job.data, tmp_path / "log", "val") == [job.data / "b.jpg", job.data / "c.jpg"]
     assert capsys.readouterr().out == f"val set: 2 of 3 images are in {job.data}\n"
-    assert jobs.find(job.data, tmp_path / "log", "train") == [job.data / "a.jpg"]
+    assert chosen(job.data, tmp_path / "log", "train") == [job.data / "a.jpg"]
 
 
 def test_none_to_correct(job: Job, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
-        jobs.find(job.results, tmp_path, None)
+        chosen(job.results, tmp_path, None)
     assert str(job.results) in str(refused.value) and "no .jpg" in str(refused.value)
     with pytest.raises(UserError) as refused:
-        jobs.find(job.data, tmp_path / "log", "val")
+        chosen(job.data, tmp_path / "log", "val")
     assert f"{tmp_path / 'log' / 'split.json'} is missing" in str(refused.value)
     assert "--split" in str(refused.value) and "loaders wrote" in str(refused.value)
     write_split(tmp_path / "log", train=["a"], test=["x"])
     with pytest.raises(UserError) as refused:
-        jobs.find(job.data, tmp_path / "log", "val")
+        chosen(job.data, tmp_path / "log", "val")
     assert "the val set is empty" in str(refused.value) and "without --all" in str(refused.value)
     with pytest.raises(UserError, match=re.escape(str(job.data)) + " holds no"):
-        jobs.find(job.data, tmp_path / "log", "test")
+        chosen(job.data, tmp_path / "log", "test")
 
 
 @pytest.mark.parametrize(
@@ -128,15 +132,15 @@ def test_twins_are_said_once_by_what_the_disk_tells_apart(job: Job, capsys: Capt
     """A disk with one name for A and a is one that has the lock under its name in the other case too."""
     lock = job.results / ".car_1_of_1.lock"
     lock.touch()
-    assert jobs.tell_apart_in(job.data, lock) == {} and capsys.readouterr().out == ""
+    assert jobs.tell_apart_beside(lock, jpegs(job)) == {} and capsys.readouterr().out == ""
     for name in ("a.jpeg", "B.jpg"):
         (job.data / name).touch()
-    assert jobs.tell_apart_in(job.data, lock) == {"a.jpeg": "a.jpeg"}
+    assert jobs.tell_apart_beside(lock, jpegs(job)) == {"a.jpeg": "a.jpeg"}
     assert capsys.readouterr().out == (
         "told apart from others of their name: 1 (a.jpeg becomes a.jpeg_car)\n"
     )
     lock.with_name(".CAR_1_OF_1.LOCK").touch()
-    assert jobs.tell_apart_in(job.data, lock) == {"a.jpeg": "a.jpeg", "B.jpg": "B.jpg"}
+    assert jobs.tell_apart_beside(lock, jpegs(job)) == {"a.jpeg": "a.jpeg", "B.jpg": "B.jpg"}
     apart = Job(job.data, job.results, told_apart={"a.jpeg": "a.jpeg"})
     assert apart.result(job.data / "a.jpeg").name == "a.jpeg_car.bmp"
     assert apart.sheet(job.data / "a.jpeg").name == "a.jpeg_compare.png"

@@ -2,13 +2,14 @@
 
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from car.errors import BadImage
-from car.journal import Journal
+from car.journal import Journal, digest_of
 
 ONE: dict[str, Any] = {"--strength": 1.0, "--ensemble": False, "weights": "abc"}
 OTHER = {**ONE, "--strength": 0.2}
@@ -153,3 +154,16 @@ def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / ".car_results.jsonl").mkdir()
     with pytest.raises(OSError, match=re.escape(".car_results.jsonl")):
         note(journal, tmp_path, "one")
+
+
+def test_files_that_settings_leave_alike_are_taken_for_those_of_now(tmp_path: Path) -> None:
+    write(opened(tmp_path, OTHER, 1, 2), tmp_path, "one")
+    write(opened(tmp_path, ONE, 2, 2), tmp_path, "one")
+    for settings in (ONE, OTHER):
+        assert opened(tmp_path, settings).differences([NAME]) == []
+
+
+def test_the_digest_of_a_large_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000 + b"end"
+    (tmp_path / "file").write_bytes(content)
+    assert digest_of(tmp_path / "file") == f"{len(content)}-{zlib.crc32(content):08x}"

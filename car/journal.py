@@ -27,6 +27,7 @@ class Entry(NamedTuple):
     digest: str  # of its bytes; see digest_of
     source: str  # name of the picture that it was made of
     settings: str  # id of the settings
+    run: int  # a later one has a larger number, whichever journal it writes
 
 
 def digest_of(path: Path) -> str:
@@ -50,15 +51,16 @@ class Journal:
         self.results, self._path = results, results / name
         self._current = _id_of(settings)
         self._settings: dict[str, Settings] = {}
-        self._entries: dict[str, tuple[Entry, ...]] = {}  # more than one where journals tell different things
+        self._entries: dict[str, Entry] = {}  # by name of the file
         for path in sorted(results.glob(".car_results*.jsonl")):
             if re.fullmatch(r"\.car_results(_\d+_of_\d+)?\.jsonl", path.name):
                 entries = self._read(path)
                 if path == self._path:
                     self._write_again(entries)
                 for file, entry in entries.items():
-                    others = self._entries.get(file, ())
-                    self._entries[file] = others if entry in others else (*others, entry)
+                    if entry.run >= self._entries.get(file, entry).run:
+                        self._entries[file] = entry
+        self._run = 1 + max((entry.run for entry in self._entries.values()), default=0)
         self._begun = False  # whether the line of the settings is written
         self._settings[self._current] = dict(settings)
 
@@ -68,7 +70,8 @@ class Journal:
             return
         if path.is_dir():
             raise BadImage(f"{path.name} is a folder in {self.results}; rename or remove it")
-        if not _matching(path, self._entries.get(path.name, ())):
+        entry = self._entries.get(path.name)
+        if not entry or not _matching(path, [entry]):
             raise BadImage(
                 f"{path.name} is in {self.results}, and was not written by this suite or was changed since; "
                 f"rename or remove it, or give another results folder"
@@ -76,31 +79,17 @@ class Journal:
 
     def wrote(self, name: str, source: str) -> bool:
         """Whether a file of this name, if it is there, was made of this picture; it is not opened."""
-        return any(entry.source == source for entry in self._entries.get(name, ()))
+        return name in self._entries and self._entries[name].source == source
 
     def differences(self, names: Iterable[str]) -> list[str]:
-        """In words what is other now than when these files were made, which are there; [] for nothing.
-
-        A file is opened only where journals contradict each other.
-        """
-        found: dict[str, None] = {}
-        for name in names:
-            entries = self._entries.get(name, ())
-            if all(entry.settings == self._current for entry in entries):
-                continue
-            if len(entries) > 1:
-                ours_first = sorted(entries, key=lambda entry: entry.settings != self._current)
-                written = _matching(self.results / name, ours_first)
-            else:
-                written = entries[0]
-            if written and written.settings != self._current:
-                found[written.settings] = None
+        """In words what is other now than when these files were written; [] for nothing. None is opened."""
+        found = {self._entries[name].settings for name in names if name in self._entries} - {self._current}
         now = self._settings[self._current]
         return sorted({line for key in found for line in _describe(self._settings.get(key), now)})
 
     def note(self, whole: Path, name: str, source: str) -> None:
         """Add a line for a complete file that is about to get this name. source: name of its picture."""
-        lines = [{"file": name, **Entry(digest_of(whole), source, self._current)._asdict()}]
+        lines = [{"file": name, **Entry(digest_of(whole), source, self._current, self._run)._asdict()}]
         if not self._begun:
             lines.insert(0, {"id": self._current, **self._settings[self._current]})
         with naming(self._path), open(self._path, "a", encoding="ascii") as file:
@@ -108,19 +97,24 @@ class Journal:
         self._begun = True
 
     def _read(self, path: Path) -> dict[str, Entry]:
-        """The entries of a journal by name of the file, the last of each; its settings are noted."""
+        """The entries of a journal by name of the file, the last of each; its settings are noted.
+
+        Of the last line alone it is not certain that its file got its name before a kill: that file is read.
+        """
         entries: dict[str, Entry] = {}
         name, before = "", None  # of the last line
         for line in _lines(path):
             if "file" in line:
                 name = str(line["file"])
-                digest, source, settings = (str(line.get(key)) for key in Entry._fields)
-                before, entries[name] = entries.get(name), Entry(digest, source, sys.intern(settings))
+                digest, source, settings = (str(line.get(key)) for key in ("digest", "source", "settings"))
+                run = line["run"] if isinstance(line.get("run"), int) else 0
+                before, entries[name] = entries.get(name), Entry(digest, source, sys.intern(settings), run)
             elif "id" in line:
                 self._settings[str(line.pop("id"))] = line
-        if before:
-            # Of the last line alone it is not certain that its file got its name before a kill.
-            entries[name] = _matching(path.with_name(name), (entries[name], before)) or entries[name]
+        if name:
+            found = _matching(path.with_name(name), [entries.pop(name), *([before] if before else [])])
+            if found:
+                entries[name] = found
         return entries
 
     def _write_again(self, entries: Mapping[str, Entry]) -> None:
@@ -146,8 +140,6 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _matching(path: Path, entries: Sequence[Entry]) -> Entry | None:
     """The entry whose bytes a file holds, if any: none of a link, and of what cannot be read."""
-    if not entries:
-        return None  # the file need not be read
     try:
         found = None if path.is_symlink() else digest_of(path)
     except OSError:

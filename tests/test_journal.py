@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from car import journal as journal_module
 from car.errors import BadImage
 from car.journal import Journal, digest_of
 
@@ -156,11 +157,31 @@ def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         note(journal, tmp_path, "one")
 
 
-def test_files_that_settings_leave_alike_are_taken_for_those_of_now(tmp_path: Path) -> None:
+def test_the_later_run_counts_whichever_journal_it_wrote(tmp_path: Path) -> None:
+    for part, parts, settings in ((1, 1, ONE), (1, 2, OTHER), (1, 1, OTHER), (1, 2, ONE)):
+        for name in (NAME, "b_car.bmp"):
+            write(opened(tmp_path, settings, part, parts), tmp_path, str(settings), name)
+        for now in (ONE, OTHER):
+            assert bool(opened(tmp_path, now).differences([NAME])) is (now != settings)
+        assert may_replace(tmp_path) and may_replace(tmp_path, "b_car.bmp")
+
+
+def test_a_kill_of_a_run_with_another_journal_leaves_the_older_file_known(tmp_path: Path) -> None:
     write(opened(tmp_path, OTHER, 1, 2), tmp_path, "one")
-    write(opened(tmp_path, ONE, 2, 2), tmp_path, "one")
-    for settings in (ONE, OTHER):
-        assert opened(tmp_path, settings).differences([NAME]) == []
+    note(opened(tmp_path), tmp_path, "two")
+    assert may_replace(tmp_path)
+    write(opened(tmp_path), tmp_path, "three", "b_car.bmp")  # now it is the last line no more
+    assert may_replace(tmp_path)
+    assert opened(tmp_path).differences([NAME]) == ["--strength 0.2 there, 1.0 now"]
+
+
+def test_differences_open_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part, parts, settings in ((1, 1, ONE), (1, 2, OTHER)):
+        for name in (NAME, "b_car.bmp"):
+            write(opened(tmp_path, settings, part, parts), tmp_path, str(settings), name)
+    journal = opened(tmp_path)
+    monkeypatch.setattr(journal_module, "digest_of", None)
+    assert journal.wrote(NAME, "a.jpg") and journal.differences([NAME, "b_car.bmp"])
 
 
 def test_the_digest_of_a_large_file(tmp_path: Path) -> None:

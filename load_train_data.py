@@ -24,7 +24,7 @@ from car import cli, files, split, stop
 from car.errors import BadImage, Stopped, UserError, some_of
 
 if TYPE_CHECKING:  # what loads TensorFlow or numpy is imported where it is used, once the arguments are good
-    from car.pairs import Pair, Source
+    from car.pairs import Found, Pair, Source
     from car.records import RecordWriter
 
 
@@ -123,10 +123,12 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     from car import records
 
     refuse_foreign_files(args.records, which)
-    sources, lonely = find_sources(args)
+    found = find_sources(args)
+    sources = found.sources
     if not sources:
         wanted = "images" if args.quality else "pairs NAME.jpg + NAME.bmp (clean images alone need --quality)"
-        raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found")
+        twins = f" but those of one name, {some_of(found.twins)}" if found.twins else ""
+        raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found{twins}")
     sets, chosen = choose_set(sources, which, args)
 
     stop.hold("image")
@@ -163,8 +165,10 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     cli.say(f"{which} set in {args.records}: {used} of {len(sources)} images used")
     if not args.all:
         cli.say("split by image: " + ", ".join(f"{name} {len(sets[name])}" for name in split.SETS))
-    if lonely:
-        cli.say(f"skipped, no partner: {some_of(lonely)}")
+    if found.lonely:
+        cli.say(f"skipped, no partner: {some_of(found.lonely)}")
+    if found.twins:
+        cli.say(f"skipped, two of one name (rename or remove one): {some_of(found.twins)}")
     if small:
         cli.say(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {some_of(small)}")
     if bad:
@@ -186,14 +190,17 @@ def refuse_foreign_files(folder: Path, which: str) -> None:
             )
 
 
-def find_sources(args: argparse.Namespace) -> tuple[list["Source"], list[str]]:
-    """Return (sources, lonely) of all folders, as the options ask: pairs, or clean images alone."""
+def find_sources(args: argparse.Namespace) -> "Found":
+    """What all folders hold, as the options ask: pairs, or clean images alone."""
     from car import pairs
 
-    if args.quality:
-        return [source for folder in args.folders for source in pairs.find_clean(folder)], []
-    found = [pairs.find_pairs(folder) for folder in args.folders]
-    return [s for sources, _ in found for s in sources], [n for _, lonely in found for n in lonely]
+    find = pairs.find_clean if args.quality else pairs.find_pairs
+    found = [find(folder) for folder in args.folders]
+    return pairs.Found(
+        [source for one in found for source in one.sources],
+        [name for one in found for name in one.lonely],
+        [names for one in found for names in one.twins],
+    )
 
 
 def choose_set(

@@ -55,7 +55,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also save NAME_compare.png: JPG | corrected | BMP | what changed",
     )
-    parser.add_argument("--skip-existing", action="store_true", help="pass over images whose result is there")
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="pass over images whose result is there; refused where it was made by other options or weights",
+    )
     parser.add_argument(
         "--split", choices=split.SETS, help="only the images of this set, by the split.json in log"
     )
@@ -104,12 +108,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import folder, weights
+    from car import folder, images, jobs, weights
 
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")
-    jpegs = folder.find(args.data, args.log, args.split)
+    found = images.find_jpegs(args.data)
+    jpegs = jobs.choose(found, args.data, args.log, args.split)
     bank = weights.load_bank(args.log)
     folder.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
@@ -125,13 +130,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         luma_only=args.luma_only,
         max_pixels=args.max_pixels,
     )
-    job = folder.Job(
-        args.data, args.results, args.format, args.compare, args.skip_existing, args.part, args.parts
-    )
     args.results.mkdir(parents=True, exist_ok=True)
     with files.part_locked(args.results, args.part, args.parts) as lock:
         stop.hold("image")
-        folder.refuse_twins(args.results, jpegs, lock)
+        job = jobs.Job(
+            args.data,
+            args.results,
+            format=args.format,
+            compare=args.compare,
+            skip_existing=args.skip_existing,
+            part=args.part,
+            parts=args.parts,
+            weights=weights.digest_of(bank),
+            told_apart=jobs.tell_apart_beside(lock, found),
+        )
         outcome = folder.correct_all(job, corrector, jpegs[args.part - 1 :: args.parts])
         folder.say_outcome(job, outcome)
     return 1 if outcome.bad else 0

@@ -192,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import model_car
     from car import pairs
 
-    paths = [source.clean for source in pairs.find_clean(args.folder)]
+    paths = [source.clean for source in pairs.find_clean(args.folder).sources]
     if not paths:
         raise UserError(f"{args.folder} holds no images")
     corrector = model_car.load_corrector(

@@ -112,7 +112,7 @@ def measure_difference(folder: Path) -> Figures:
     """The fast form against the direct one over a folder of clean images at qualities 10 to 40."""
     correctors = [model_car.load_corrector(conv=conv) for conv in ("fast", "direct")]
     largest, equal, pixels = 0.0, 0, 0
-    for source in pairs.find_clean(folder):
+    for source in pairs.find_clean(folder).sources:
         clean = images.read_luma(source.clean)
         for quality in (10, 20, 30, 40):
             picture = images.decode_jpeg(images.jpeg_bytes(clean, quality))

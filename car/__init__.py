@@ -6,9 +6,11 @@ A module may import those of the lines above its own, and no other: `lint-import
     cli  files  jpeg                arguments, progress; whole files, one run at a time; tables and limits;
     tiles  fast_conv  metadata      cut and stitch; Toom-Cook; EXIF, ICC, XMP, ...
     images  split  weights          find and decode; train, val, test; a set of weights as plain arrays;
-    choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM
+    choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
+    journal                         what was written into a folder of results, by which settings
     correct  records                one image (the Corrector); record files written, read, verified;
-    pictures  pairs                 all that is drawn; pairs of planes to train on
+    pictures  pairs                 all that is drawn; pairs of planes to train on;
+    jobs                            which images of a folder, names of results, what is there already
     folder  training_step           a folder corrected; a step of training, compiled;
     training_run  workers           a training on disk; the processes that train together
 """

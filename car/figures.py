@@ -14,6 +14,8 @@ from car.files import whole_file
 SSIM_WINDOW = 11  # side of SSIM's Gaussian window, in pixels
 SSIM_DEVIATION = 1.5
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # C1 and C2 of SSIM's paper
+# What makes a cell a formula to a spreadsheet; an apostrophe before it makes it text.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 ROWS_AT_A_TIME = 512  # so that memory does not grow with the picture
 
 
@@ -113,6 +115,19 @@ def describe(row: Row) -> str:
     return f"{line}, SSIM {row.ssim_before:.4f} -> {row.ssim_after:.4f}"
 
 
+def _is_formula(name: str) -> bool:
+    """Whether a spreadsheet would compute a cell with this name; apostrophes in front do not count."""
+    return name.lstrip("'").startswith(FORMULA_STARTS)
+
+
+def _with_apostrophe(row: Row) -> Row:
+    return row._replace(name=f"'{row.name}") if _is_formula(row.name) else row
+
+
+def _without_apostrophe(row: Row) -> Row:
+    return row._replace(name=row.name[1:]) if row.name[0:1] == "'" and _is_formula(row.name) else row
+
+
 def read(path: Path) -> dict[str, Row]:
     """Read a CSV of an earlier run as {name: row}; empty where there is none.
 
@@ -125,7 +140,8 @@ def read(path: Path) -> dict[str, Row]:
             header, *lines = csv.reader(file)
         if tuple(header) != Row._fields or any(len(line) != len(Row._fields) for line in lines):
             raise ValueError("other columns")
-        return {name: Row._make([name, *map(float, values)]) for name, *values in lines}
+        rows = (Row._make([name, *map(float, values)]) for name, *values in lines)
+        return {row.name: row for row in (_without_apostrophe(row) for row in rows)}
     except (ValueError, csv.Error) as error:
         raise UserError(
             f"{path} is damaged, or of another program ({error}); it would be overwritten: move it elsewhere"
@@ -133,8 +149,8 @@ def read(path: Path) -> dict[str, Row]:
 
 
 def write(path: Path, rows: dict[str, Row]) -> None:
-    """Write {name: row} to the CSV, by name."""
-    lines: list[tuple[Any, ...]] = [Row._fields, *(rows[name] for name in sorted(rows))]
+    """Write {name: row} to the CSV, by name; one that a spreadsheet would compute gets an apostrophe."""
+    lines: list[tuple[Any, ...]] = [Row._fields, *(_with_apostrophe(rows[name]) for name in sorted(rows))]
     with whole_file(path, "w") as file:
         # Quoted, as a name may hold even a carriage return.
         csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerows(lines)

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -53,9 +53,12 @@ def name_fits(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def whole_file(
+    path: Path, mode: str = "wb", whole: Callable[[Path], None] | None = None
+) -> Iterator[IO[Any]]:
     """Open a file beside `path` for writing, "wb" or "w"; rename it to `path` only if the block succeeds.
 
+    whole: called with `path` once its partial is complete, before that gets its name.
     A link that has one of the two names is replaced, never written through. Text is UTF-8 whatever
     the locale, and holds names of files that are none.
     """
@@ -70,6 +73,8 @@ def whole_file(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 else:
                     with io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="") as text:
                         yield text
+            if whole:
+                whole(path)
             os.replace(partial, path)
         finally:
             with contextlib.suppress(OSError):

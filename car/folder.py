@@ -1,11 +1,10 @@
-"""A folder of JPEGs corrected: which are to be done, what is there already, and all that is said.
+"""A folder of JPEGs corrected, and all that is said.
 
 While the nets work on one image, one thread decodes the next and one finishes and saves the last.
 """
 
 import contextlib
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,107 +13,16 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from car import cli, figures, images, metadata, pictures, split, stop, weights
+from car import cli, figures, images, jobs, metadata, pictures, stop, weights
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane, PlaneFound
 from car.errors import BadImage, Stopped, UserError, some_of
 from car.files import name_fits, partial_of, whole_file
+from car.jobs import Job
+from car.journal import Journal
 
 SECONDS_BETWEEN_CSVS = 10
 COMPONENTS = ("luma", "Cb", "Cr")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be done with a folder."""
-
-    data: Path
-    results: Path
-    format: str = "bmp"  # or "png", which keeps metadata
-    compare: bool = False  # a sheet beside each result
-    skip_existing: bool = False
-    part: int = 1  # of how many parts, from 1: shards
-    parts: int = 1
-
-    def result(self, jpg: Path) -> Path:
-        """Where the result of a JPEG goes."""
-        return self.results / f"{jpg.stem}_car.{self.format}"
-
-    def sheet(self, jpg: Path) -> Path:
-        """Where its sheet goes."""
-        return self.results / f"{jpg.stem}_compare.png"
-
-    @property
-    def figures(self) -> Path:
-        """The CSV's path; each shard has its own."""
-        name = "figures.csv" if self.parts == 1 else f"figures_{self.part}_of_{self.parts}.csv"
-        return self.results / name
-
-
-# ---- which images --------------------------------------------------------------------------
-
-
-def find(data: Path, log: Path, which: str | None) -> list[Path]:
-    """The JPEGs to correct: those of the folder, of one set of the log's split. Raises UserError for none."""
-    jpegs = images.find_jpegs(data)
-    if which:
-        written = split.read(log)
-        if written is None:
-            raise UserError(
-                f"{log / split.SPLIT_FILE} is missing: --split needs the log of a training on records "
-                f"that the loaders wrote"
-            )
-        names = set(written["sets"][which])
-        if not names:
-            raise UserError(
-                f"the {which} set is empty by {log / split.SPLIT_FILE} (--all leaves none for it, nor do "
-                f"two groups); leave --split out, or write the records again without --all"
-            )
-        jpegs = [jpg for jpg in jpegs if jpg.stem in names]
-        cli.say(f"{which} set: {len(jpegs)} of {len(names)} images are in {data}")
-    if not jpegs:
-        raise UserError(f"{data} holds no .jpg or .jpeg to correct")
-    return jpegs
-
-
-def refuse_twins(results: Path, jpegs: Sequence[Path], lock: Path) -> None:
-    """Raise UserError where a.jpg and A.jpg meet a results folder that does not tell A from a.
-
-    lock: a file that is in the results folder.
-    """
-    if not lock.with_name(lock.name.swapcase()).exists():
-        return
-    seen: dict[str, str] = {}
-    for jpg in jpegs:
-        other = seen.setdefault(jpg.stem.casefold(), jpg.name)
-        if other != jpg.name:
-            raise UserError(
-                f"{results} is on a disk that does not tell large letters from small ones: "
-                f"{other} and {jpg.name} would give one result; rename one of them"
-            )
-
-
-def clear_leftovers(results: Path, jpegs: Sequence[Path]) -> None:
-    """Remove what a killed run of these JPEGs left half written."""
-    halves = [name for name in os.listdir(results) if name.startswith(".") and name.endswith(".partial")]
-    stems = {jpg.stem for jpg in jpegs} if halves else set()
-    for name in halves:
-        match = re.fullmatch(r"\.(.*)_(car\.(bmp|png)|compare\.png)\.partial", name, re.DOTALL)
-        if match and match[1] in stems:
-            (results / name).unlink(missing_ok=True)
-
-
-def done_already(job: Job, jpegs: Sequence[Path], rows: dict[str, figures.Row]) -> set[Path]:
-    """The JPEGs whose results are there; no image is opened.
-
-    A result whose figures did not reach the CSV before a kill is to be made again.
-    """
-    there = set(os.listdir(job.results))
-    return {
-        jpg
-        for jpg in jpegs
-        if job.result(jpg).name in there and (jpg.stem in rows or not images.find_bmp(jpg))
-    }
 
 
 # ---- one image -----------------------------------------------------------------------------
@@ -137,10 +45,13 @@ class Saved(NamedTuple):
     row: figures.Row | None  # None where no BMP stands beside the JPEG
 
 
-def load(job: Job, corrector: Corrector, jpg: Path) -> Loaded:
-    """Read a JPEG and the BMP beside it. Raises BadImage."""
+def load(job: Job, journal: Journal, corrector: Corrector, jpg: Path) -> Loaded:
+    """Read a JPEG and the BMP beside it. Raises BadImage, also where a user's file has the result's name."""
     if not name_fits(job.result(jpg)):
         raise BadImage(f"{jpg.name}: the name of its result would be too long")
+    with images.reading(jpg.name):
+        for path in (job.result(jpg), job.sheet(jpg))[: 1 + job.compare]:
+            journal.check_replaceable(path)
     picture, bmp = corrector.decode(jpg), images.find_bmp(jpg)
     if bmp is None:
         return Loaded(picture, None)
@@ -149,16 +60,22 @@ def load(job: Job, corrector: Corrector, jpg: Path) -> Loaded:
     return Loaded(picture, truth)
 
 
-def save(job: Job, jpg: Path, corrected: Corrected, truth: Pixels | None) -> Saved:
+def save(job: Job, journal: Journal, jpg: Path, corrected: Corrected, truth: Pixels | None) -> Saved:
     """Measure against the BMP, and write the result, which gets the JPEG's time of modification."""
+
+    def note(path: Path) -> None:
+        journal.note(partial_of(path), path.name, jpg.name)
+
     pixels, before, about, planes = corrected
     if job.compare:
-        pictures.save_png(job.sheet(jpg), pictures.comparison(before, pixels, truth))
+        pictures.save_png(job.sheet(jpg), pictures.comparison(before, pixels, truth), note)
     row = None
     if truth is not None:
-        row = figures.measure(jpg.stem, *(images.luma_of(picture) for picture in (before, pixels, truth)))
+        row = figures.measure(
+            job.name(jpg), *(images.luma_of(picture) for picture in (before, pixels, truth))
+        )
     result = job.result(jpg)
-    with whole_file(result) as file:
+    with whole_file(result, whole=note) as file:
         Image.fromarray(pixels).save(file, job.format.upper(), **metadata.kept(about, job.format))
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
@@ -169,7 +86,11 @@ def save(job: Job, jpg: Path, corrected: Corrected, truth: Pixels | None) -> Sav
 
 
 def in_order(
-    job: Job, corrector: Corrector, jpegs: Sequence[Path], watch: Callable[[float], None]
+    job: Job,
+    journal: Journal,
+    corrector: Corrector,
+    jpegs: Sequence[Path],
+    watch: Callable[[float], None],
 ) -> Iterator[tuple[Path, "Future[Saved]"]]:
     """Yield (jpg, future of Saved) in order; result() raises BadImage for a bad image.
 
@@ -182,14 +103,14 @@ def in_order(
         watch(share + (waiting is not None))
 
     def finish(jpg: Path, loaded: Loaded, made: list[NetPlane]) -> Saved:
-        return save(job, jpg, corrector.finish(loaded.picture, made), loaded.truth)
+        return save(job, journal, jpg, corrector.finish(loaded.picture, made), loaded.truth)
 
     with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
-        following = loading.submit(load, job, corrector, jpegs[0])
+        following = loading.submit(load, job, journal, corrector, jpegs[0])
         for jpg, after in zip(jpegs, [*jpegs[1:], None], strict=True):
             loading_this = following
             if after:
-                following = loading.submit(load, job, corrector, after)
+                following = loading.submit(load, job, journal, corrector, after)
             if fault := loading_this.exception():
                 outcome: Future[Saved] = Future()
                 outcome.set_exception(fault)
@@ -235,20 +156,38 @@ class CsvWriter:
             self._next = ended + max(SECONDS_BETWEEN_CSVS, 50 * (ended - began))
 
 
+def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
+    """What decides the pixels of a result, by the names that people know from the options."""
+    settings: dict[str, object] = {
+        "version": cli.VERSION,
+        "weights": weights_digest,
+        "--strength": corrector.strength,
+        "--ensemble": corrector.ensemble,
+        "--ignore-header": corrector.ignore_header,
+        "--luma-only": corrector.luma_only,
+        "--overlap": corrector.halo,
+    }
+    if not corrector.halo:  # else no tile is seen in the result
+        settings["--patch-size"] = corrector.core_side
+    return settings
+
+
 def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcome:
     """Correct JPEGs into the results folder; name the bad ones and go on, up to the end or a signal.
 
-    Raises UserError where the folder of the JPEGs goes away.
+    Raises UserError where the folder of the JPEGs goes away, and where results that are to be skipped were
+    made by other settings.
     """
     earlier = figures.read(job.figures)
     outcome = Outcome(len(jpegs), rows=earlier if job.skip_existing else {})
-    clear_leftovers(job.results, jpegs)
-    skipped = done_already(job, jpegs, outcome.rows) if job.skip_existing else set()
+    journal = Journal(job.results, job.part, job.parts, settings_of(corrector, job.weights))
+    skipped = jobs.done_already(job, journal, jpegs, outcome.rows) if job.skip_existing else set()
+    jobs.clear_leftovers(job, jpegs)
     left = [jpg for jpg in jpegs if jpg not in skipped]
     outcome.skipped = len(skipped)
     with cli.Progress(len(jpegs), "images", done=len(skipped)) as progress:
         say, csv = Saying(progress, job.format), CsvWriter(job.figures, progress)
-        for jpg, future in in_order(job, corrector, left, progress.part) if left else ():
+        for jpg, future in in_order(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
                 saved = future.result()
@@ -263,7 +202,7 @@ def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcom
             outcome.finer += all(plane.choice.unchanged for plane in saved.planes)
             say.saved(jpg, saved)
             if saved.row:
-                outcome.rows[jpg.stem] = saved.row
+                outcome.rows[saved.row.name] = saved.row
                 csv.write_if_due(outcome.rows)
     if outcome.rows:
         figures.write(job.figures, outcome.rows)

@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from car import jpeg, metadata
 from car.arrays import Floats, Pixels
-from car.errors import BadImage, UserError
+from car.errors import BadImage
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 LOSSLESS_SUFFIXES = (".bmp", ".png", ".tif", ".tiff", ".pgm", ".ppm")
@@ -60,26 +60,26 @@ class Jpeg(NamedTuple):
 # ---- finding files -----------------------------------------------------------------------
 
 
-def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Return {stem: path} of the files with these suffixes (any case), sorted by name.
+def find(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the paths of the files with these suffixes (any case), sorted by name; no hidden ones."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    ]
 
-    Raises UserError where two files have one stem: nothing tells which is meant.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            if path.stem in found:
-                raise UserError(
-                    f"{folder}: {found[path.stem].name} and {path.name} have one name but for the "
-                    f"type; rename or remove one of them"
-                )
-            found[path.stem] = path
+
+def by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    """Return {stem: paths} of these files: two or more where names differ in the type alone."""
+    found: dict[str, list[Path]] = {}
+    for path in find(folder, suffixes):
+        found.setdefault(path.stem, []).append(path)
     return found
 
 
 def find_jpegs(folder: Path) -> list[Path]:
-    """Return the JPEG paths of a folder, sorted. Raises UserError where two share a stem."""
-    return list(by_stem(folder, JPEG_SUFFIXES).values())
+    """Return the JPEG paths of a folder, sorted."""
+    return find(folder, JPEG_SUFFIXES)
 
 
 def find_bmp(jpg: Path) -> Path | None:

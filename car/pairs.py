@@ -31,19 +31,39 @@ class Source(NamedTuple):
     clean: Path
 
 
-def find_pairs(folder: Path) -> tuple[list[Source], list[str]]:
-    """Return (sources, lonely): the JPG + BMP pairs, and the file names that have no partner."""
+class Found(NamedTuple):
+    """What a folder holds to train on, and names for people of what cannot be used."""
+
+    sources: list[Source]
+    lonely: list[str]  # files without a partner
+    twins: list[str]  # "a.jpeg + a.jpg": files of one stem; nothing tells which is meant
+
+
+def find_pairs(folder: Path) -> Found:
+    """The JPG + BMP pairs of a folder."""
     jpgs, bmps = images.by_stem(folder, images.JPEG_SUFFIXES), images.by_stem(folder, (".bmp",))
-    sources = [Source(stem, jpgs[stem], bmps[stem]) for stem in jpgs if stem in bmps]
-    lonely = [p.name for stem, p in {**bmps, **jpgs}.items() if (stem in jpgs) != (stem in bmps)]
-    return sources, lonely
+    found = Found([], [], [])
+    for stem in jpgs | bmps:
+        ours, theirs = jpgs.get(stem, []), bmps.get(stem, [])
+        if not ours or not theirs:
+            found.lonely.extend(path.name for path in ours + theirs)
+        elif len(ours) + len(theirs) > 2:
+            found.twins.append(_together(ours + theirs))
+        else:
+            found.sources.append(Source(stem, ours[0], theirs[0]))
+    return found
 
 
-def find_clean(folder: Path) -> list[Source]:
-    """Return every image of a folder as a clean source; per stem the lossless one before the JPEG."""
+def find_clean(folder: Path) -> Found:
+    """Every image of a folder as a clean source; per stem the lossless one before the JPEG."""
     clean = images.by_stem(folder, images.JPEG_SUFFIXES)
     clean |= images.by_stem(folder, images.LOSSLESS_SUFFIXES)
-    return [Source(stem, None, path) for stem, path in sorted(clean.items())]
+    sources = [Source(stem, None, paths[0]) for stem, paths in sorted(clean.items()) if len(paths) == 1]
+    return Found(sources, [], [_together(paths) for paths in clean.values() if len(paths) > 1])
+
+
+def _together(paths: list[Path]) -> str:
+    return " + ".join(path.name for path in paths)
 
 
 def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> Pair:

@@ -4,7 +4,7 @@ A plotting package for the one plot would be a dependency for one function.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +74,9 @@ def comparison(before: Pixels, after: Pixels, truth: Pixels | None) -> Image.Ima
     return side_by_side(panels, titles)
 
 
-def save_png(path: Path, image: Image.Image) -> None:
-    """Write a drawn picture as PNG, whole or not at all."""
-    with whole_file(path) as file:
+def save_png(path: Path, image: Image.Image, whole: Callable[[Path], None] | None = None) -> None:
+    """Write a drawn picture as PNG, whole or not at all; whole: of whole_file."""
+    with whole_file(path, whole=whole) as file:
         image.save(file, "PNG")
 
 

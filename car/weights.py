@@ -4,6 +4,7 @@ The net that they are of (model_car.py) is AR-CNN's 9-7-1-5, faithful or residua
 """
 
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -177,6 +178,17 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
             raise ValueError(f"{size} bytes unpacked")
     with np.load(data, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def digest_of(bank: Bank) -> str:
+    """A short digest of all that a bank's nets compute with."""
+    digest = hashlib.sha256()
+    for factor, one in bank.items():
+        digest.update(f"{factor} {one.residual} {one.gains.dtype}".encode() + one.gains.tobytes())
+        for arrays in one.parameters:
+            for array in arrays:
+                digest.update(f"{array.dtype}".encode() + array.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load_bank(log: Path) -> Bank:

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import model_car
     from car import pairs, weights
 
-    paths = [source.clean for folder in args.folders for source in pairs.find_clean(folder)]
+    paths = [source.clean for folder in args.folders for source in pairs.find_clean(folder).sources]
     if not paths:
         raise UserError("the folders hold no images")
     trained = weights.load(args.log)

@@ -333,7 +333,7 @@ def test_bad_images_are_named_and_the_rest_is_done(tmp_path):
     printed = run(
         "run_car_images.py", tmp_path, "pretrained", "data", "results", "--max-pixels", 2000, status=1
     ).out
-    assert [p.name for p in (tmp_path / "results").iterdir()] == ["good_car.bmp"]
+    assert shown(tmp_path / "results") == ["good_car.bmp"]
     assert "corrected 1 of 9 images" in printed and "left out as bad: 8" in printed
     for line in (
         "empty.jpg: is empty (0 bytes)",
@@ -348,11 +348,46 @@ def test_bad_images_are_named_and_the_rest_is_done(tmp_path):
     assert "left out: cut.jpg: cannot be decoded: " in printed
 
 
-def test_two_inputs_for_one_output_are_refused(tmp_path):
-    save_jpeg(tmp_path / "data", "a.jpg", photograph((40, 40)))
-    save_jpeg(tmp_path / "data", "a.jpeg", photograph((40, 40)))
-    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", status=1)
-    assert "a.jpeg and a.jpg" in printed.err and not (tmp_path / "results").exists()
+def shown(folder):
+    """The names of the results, sorted, without the journal."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_twins_strangers_and_other_settings(tmp_path):
+    """Twins of one name get results of their own; then a run with other options, and files that a user put there."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    save_jpeg(data, "a.jpg", photograph((40, 40), corner=(0, 0)))
+    save_jpeg(data, "a.jpeg", photograph((40, 40), corner=(40, 0)))
+    save_jpeg(data, "b.jpg", photograph((40, 40), corner=(80, 0)))
+    photograph((40, 40), corner=(0, 0)).save(data / "a.bmp")
+    options = ("--conv", "direct", "--format", "png")
+    command = ("run_car_images.py", tmp_path, "pretrained", "data", "results", *options)
+    printed = run(*command, "--strength", 0).out
+    assert "told apart from others of their name: 1 (a.jpeg becomes a.jpeg_car)" in printed
+    assert shown(results) == ["a.jpeg_car.png", "a_car.png", "b_car.png", "figures.csv"]
+    for name in ("a.jpg", "a.jpeg"):
+        made = "a_car.png" if name == "a.jpg" else "a.jpeg_car.png"
+        np.testing.assert_array_equal(pixels(results / made), pixels(data / name))
+    rows = figures(results / "figures.csv")
+    assert set(rows) == {"a", "a.jpeg"} and float(rows["a.jpeg"]["mse_before"]) > 100  # of another picture
+
+    before = {path.name: path.read_bytes() for path in results.iterdir()}
+    printed = run(*command, "--skip-existing", status=1).err
+    assert "--strength 0.0 there, 1.0 now" in printed and "weights" not in printed.split("now")[0]
+    assert printed.count("\n") == 1 and "leave --skip-existing out" in printed
+    assert {path.name: path.read_bytes() for path in results.iterdir()} == before
+
+    Image.new("RGB", (9, 9)).save(results / "a_car.png")  # changed by the user
+    (results / "b_compare.png").write_text("theirs")
+    printed = run(*command, "--compare", status=1).out
+    assert (
+        "left out: a.jpg: a_car.png is in " in printed and "left out: b.jpg: b_compare.png is in" in printed
+    )
+    assert "corrected 1 of 3 images" in printed
+    assert Image.open(results / "a_car.png").size == (9, 9)
+    assert (results / "b_compare.png").read_text() == "theirs"
+    assert (results / "b_car.png").read_bytes() == before["b_car.png"]
+    assert (results / "a.jpeg_car.png").read_bytes() != before["a.jpeg_car.png"]
 
 
 def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_path):

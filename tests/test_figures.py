@@ -156,3 +156,14 @@ def test_other_columns_are_named_as_the_reason(tmp_path: Path) -> None:
     path.write_text("other,columns\n")
     with pytest.raises(UserError, match=r"other program \(other columns\)"):
         figures.read(path)
+
+
+def test_names_that_are_formulas_to_a_spreadsheet(tmp_path: Path) -> None:
+    """No cell begins as a formula does, and every name comes back, those with apostrophes of their own too."""
+    names = ["=1+1", "+a", "-a", "@a", "\ta", "'=a", "''-a", "'a", "a=b", ""]
+    rows = {name: figures.Row(name, 4.0, 1.0, 42.0, 48.0, 0.5, 0.75) for name in names}
+    figures.write(tmp_path / "figures.csv", rows)
+    assert figures.read(tmp_path / "figures.csv") == rows
+    with open(tmp_path / "figures.csv", newline="") as file:
+        cells = [line[0] for line in csv.reader(file)][1:]
+    assert sorted(cells) == sorted(["'=1+1", "'+a", "'-a", "'@a", "'\ta", "''=a", "'''-a", "'a", "a=b", ""])

@@ -1,6 +1,6 @@
 """car/folder.py: a folder of JPEGs, corrected with a plain function in the net's place."""
 
-import json
+import dataclasses
 import math
 import os
 import re
@@ -24,7 +24,9 @@ from car.choice import Choice
 from car.correct import NO_GAINS, Corrector, Net, PlaneFound
 from car.errors import BadImage, Stopped, UserError
 from car.figures import Row
-from car.folder import Job, Outcome, Saved
+from car.folder import Outcome, Saved
+from car.jobs import Job
+from car.journal import Journal
 
 Capture = pytest.CaptureFixture[str]
 Monkey = pytest.MonkeyPatch
@@ -72,135 +74,29 @@ def job(tmp_path: Path) -> Job:
     return Job(data, results)
 
 
+def book(job: Job) -> Journal:
+    return Journal(job.results, job.part, job.parts, folder.settings_of(corrector(), job.weights))
+
+
+def shown(job: Job) -> list[str]:
+    """The results, sorted, without the journal."""
+    return sorted(name for name in os.listdir(job.results) if not name.startswith("."))
+
+
 def jpegs(job: Job) -> list[Path]:
     return sorted(job.data.glob("*.jpg"))
-
-
-# ---- a job ---------------------------------------------------------------------------------
-
-
-def test_the_names_of_results() -> None:
-    job = Job(Path("data"), Path("results"))
-    assert job.result(Path("data/a.b.jpg")) == Path("results/a.b_car.bmp")
-    assert job.sheet(Path("data/a.b.jpg")) == Path("results/a.b_compare.png")
-    assert job.figures == Path("results/figures.csv")
-    assert Job(Path(), Path("results"), "png").result(Path("a.JPEG")) == Path("results/a_car.png")
-    assert Job(Path(), Path("results"), part=2, parts=3).figures == Path("results/figures_2_of_3.csv")
-    assert (job.format, job.compare, job.skip_existing, job.part, job.parts) == ("bmp", False, False, 1, 1)
-
-
-# ---- which images --------------------------------------------------------------------------
-
-
-def write_split(log: Path, **sets: list[str]) -> None:
-    log.mkdir()
-    content = {
-        "group_by": ".*",
-        "set": "train",
-        "sets": {"train": [], "val": [], "test": [], **sets},
-        "folders": [],
-        "digests": {},
-        "files": {"0.tfrecords": 1},
-    }
-    (log / "split.json").write_text(json.dumps(content))
-
-
-def test_all_jpegs_of_a_folder(job: Job, capsys: Capture) -> None:
-    assert folder.find(job.data, job.data / "no log", None) == [job.data / f"{name}.jpg" for name in "abc"]
-    assert capsys.readouterr().out == ""
-
-
-def test_those_of_one_set(job: Job, tmp_path: Path, capsys: Capture) -> None:
-    write_split(tmp_path / "log", train=["a"], val=["c", "gone", "b"])
-    assert folder.find(job.data, tmp_path / "log", "val") == [job.data / "b.jpg", job.data / "c.jpg"]
-    assert capsys.readouterr().out == f"val set: 2 of 3 images are in {job.data}\n"
-    assert folder.find(job.data, tmp_path / "log", "train") == [job.data / "a.jpg"]
-
-
-def test_none_to_correct(job: Job, tmp_path: Path) -> None:
-    with pytest.raises(UserError) as refused:
-        folder.find(job.results, tmp_path, None)
-    assert str(job.results) in str(refused.value) and "no .jpg" in str(refused.value)
-    with pytest.raises(UserError) as refused:
-        folder.find(job.data, tmp_path / "log", "val")
-    assert f"{tmp_path / 'log' / 'split.json'} is missing" in str(refused.value)
-    assert "--split" in str(refused.value) and "loaders wrote" in str(refused.value)
-    write_split(tmp_path / "log", train=["a"], test=["x"])
-    with pytest.raises(UserError) as refused:
-        folder.find(job.data, tmp_path / "log", "val")
-    assert "the val set is empty" in str(refused.value) and "without --all" in str(refused.value)
-    with pytest.raises(UserError, match=re.escape(str(job.data)) + " holds no"):
-        folder.find(job.data, tmp_path / "log", "test")
-
-
-def test_twins_where_the_disk_does_not_tell_them_apart(tmp_path: Path) -> None:
-    """Such a disk is one that has the lock under its name in the other case too."""
-    lock, other = tmp_path / ".car_1_of_1.lock", tmp_path / ".CAR_1_OF_1.LOCK"
-    lock.touch()
-    twins = [Path("data/a.jpg"), Path("data/b.jpg"), Path("data/B.jpg"), Path("data/c.jpg")]
-    folder.refuse_twins(tmp_path, twins, lock)
-    other.touch()
-    with pytest.raises(UserError) as refused:
-        folder.refuse_twins(tmp_path, twins, lock)
-    said = str(refused.value)
-    assert str(tmp_path) in said and "b.jpg and B.jpg" in said and "rename" in said
-    folder.refuse_twins(tmp_path, [twins[0], twins[1], twins[3]], lock)
-    folder.refuse_twins(tmp_path, [twins[0], twins[0]], lock)  # the same one twice is no twin
-    with pytest.raises(UserError):
-        folder.refuse_twins(tmp_path, [Path("straße.jpg"), Path("STRASSE.jpg")], lock)
-
-
-def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
-    ours = [
-        ".a_car.bmp.partial",
-        ".a_car.png.partial",
-        ".a_compare.png.partial",
-        ".two\nlines_car.bmp.partial",
-    ]
-    theirs = [
-        *(
-            ".d_car.bmp.partial",
-            ".a_car.gif.partial",
-            ".a_carxbmp.partial",
-            "a_car.bmp.partial",
-            ".a_car.bmp",
-        ),
-        *(".a_car.bmp.partial.x", ".a_compare.bmp.partial", "x.a_car.bmp.partial", ".a.partial"),
-    ]
-    for name in (*ours, *theirs):
-        (tmp_path / name).touch()
-    folder.clear_leftovers(tmp_path, [Path("data/a.jpg"), Path("data/two\nlines.jpeg")])
-    assert set(os.listdir(tmp_path)) == set(theirs)
-    for name in theirs:
-        (tmp_path / name).unlink()
-    folder.clear_leftovers(tmp_path, [Path("data/a.jpg")])
-
-
-def test_results_that_are_there_are_done(job: Job) -> None:
-    a, b, c = jpegs(job)
-    assert folder.done_already(job, [a, b, c], {"a": row("a")}) == set()
-    for name in "abc":
-        (job.results / f"{name}_car.bmp").touch()
-    rows = {"a": row("a"), "c": row("c"), "d": row("d")}
-    assert folder.done_already(job, [a, b, c], rows) == {a, b, c}
-    assert folder.done_already(job, [a], rows) == {a}
-    # A result without its figures is made again; one without a BMP has none.
-    assert folder.done_already(job, [a, b, c], {"c": row("c")}) == {b, c}
-    assert folder.done_already(job, [a, b, c], {}) == {b}
-    # Another format is another result.
-    assert folder.done_already(Job(job.data, job.results, "png"), [a, b, c], rows) == set()
 
 
 # ---- one image -----------------------------------------------------------------------------
 
 
 def test_an_image_is_loaded_with_its_bmp(job: Job) -> None:
-    loaded = folder.load(job, corrector(), job.data / "a.jpg")
+    loaded = folder.load(job, book(job), corrector(), job.data / "a.jpg")
     np.testing.assert_array_equal(loaded.picture.pixels, pixels(job.data / "a.jpg"))
     assert loaded.truth is not None
     np.testing.assert_array_equal(loaded.truth, pixels(job.data / "a.bmp"))
     assert len(loaded.picture.planes) == 1 and loaded.picture.planes[0].table is None  # as the corrector asks
-    assert folder.load(job, corrector(), job.data / "b.jpg").truth is None
+    assert folder.load(job, book(job), corrector(), job.data / "b.jpg").truth is None
 
 
 def test_a_bmp_beside_a_turned_jpeg_is_upright(job: Job) -> None:
@@ -208,11 +104,11 @@ def test_a_bmp_beside_a_turned_jpeg_is_upright(job: Job) -> None:
     exif[0x0112] = 6
     photograph(24, 16).save(job.data / "d.jpg", exif=exif)
     photograph(24, 16).transpose(Image.Transpose.ROTATE_270).save(job.data / "d.bmp")
-    loaded = folder.load(job, corrector(), job.data / "d.jpg")
+    loaded = folder.load(job, book(job), corrector(), job.data / "d.jpg")
     assert loaded.truth is not None and loaded.truth.shape == (24, 16, 3)
     photograph(24, 16).save(job.data / "d.bmp")
     with pytest.raises(BadImage, match=r"^d.jpg: .*JPG 16x24, BMP 24x16"):
-        folder.load(job, corrector(), job.data / "d.jpg")
+        folder.load(job, book(job), corrector(), job.data / "d.jpg")
 
 
 def test_what_cannot_be_loaded(job: Job) -> None:
@@ -221,15 +117,15 @@ def test_what_cannot_be_loaded(job: Job) -> None:
         path = job.data / f"{name}.jpg"
         photograph().save(path)
         if fits:
-            folder.load(job, corrector(), path)
+            folder.load(job, book(job), corrector(), path)
         else:
             with pytest.raises(BadImage, match=f"^{name}.jpg: .* too long"):
-                folder.load(job, corrector(), path)
+                folder.load(job, book(job), corrector(), path)
     with pytest.raises(BadImage, match="limit"):
-        folder.load(job, corrector(max_pixels=383), job.data / "a.jpg")
+        folder.load(job, book(job), corrector(max_pixels=383), job.data / "a.jpg")
     photograph(25, 16).save(job.data / "a.bmp")  # 400 pixels, the JPG has 384
     with pytest.raises(BadImage, match=r"a.bmp: .*limit of 390"):
-        folder.load(job, corrector(max_pixels=390), job.data / "a.jpg")
+        folder.load(job, book(job), corrector(max_pixels=390), job.data / "a.jpg")
 
 
 def corrected(job: Job, name: str) -> Any:
@@ -238,8 +134,8 @@ def corrected(job: Job, name: str) -> Any:
 
 def test_an_image_is_saved_and_measured(job: Job) -> None:
     made, truth = corrected(job, "a.jpg"), pixels(job.data / "a.bmp")
-    saved = folder.save(job, job.data / "a.jpg", made, truth)
-    assert os.listdir(job.results) == ["a_car.bmp"]
+    saved = folder.save(job, book(job), job.data / "a.jpg", made, truth)
+    assert shown(job) == ["a_car.bmp"]
     np.testing.assert_array_equal(pixels(job.results / "a_car.bmp"), made.pixels)
     assert Image.open(job.results / "a_car.bmp").format == "BMP"
     assert (saved.pixels, saved.left, saved.damaged, saved.planes) == (24 * 16, (), (), made.planes)
@@ -252,7 +148,7 @@ def test_an_image_is_saved_and_measured(job: Job) -> None:
     assert saved.row.mse_after == pytest.approx(((after - clean) ** 2).mean())
     assert saved.row.ssim_after == pytest.approx(plain_ssim(after, clean))
     assert saved.row.mse_before != saved.row.mse_after
-    assert folder.save(job, job.data / "b.jpg", corrected(job, "b.jpg"), None).row is None
+    assert folder.save(job, book(job), job.data / "b.jpg", corrected(job, "b.jpg"), None).row is None
 
 
 def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
@@ -266,10 +162,10 @@ def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
     for name, (options, left) in kinds.items():
         path = job.data / f"{name}.jpg"
         photograph().save(path, **options)
-        assert folder.save(job, path, corrected(job, path.name), None).left == left
+        assert folder.save(job, book(job), path, corrected(job, path.name), None).left == left
         assert (Image.open(job.results / f"{name}_car.bmp").info["dpi"][0] > 299) is (name == "n")
         png = Job(job.data, job.results, "png")
-        assert folder.save(png, path, corrected(job, path.name), None).left == ()
+        assert folder.save(png, book(png), path, corrected(job, path.name), None).left == ()
         result = Image.open(job.results / f"{name}_car.png")
         assert result.format == "PNG" and result.getexif().get(0x010F) == ("Maker" if name == "e" else None)
         assert result.info.get("icc_profile") == (PROFILE if name == "p" else None)
@@ -278,7 +174,7 @@ def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
 
 def test_damaged_exif_is_told(job: Job) -> None:
     photograph().save(job.data / "a.jpg", exif=b"Exif\0\0not a header at all")
-    saved = folder.save(job, job.data / "a.jpg", corrected(job, "a.jpg"), None)
+    saved = folder.save(job, book(job), job.data / "a.jpg", corrected(job, "a.jpg"), None)
     assert saved.damaged == ("its EXIF is damaged and was left out",) and saved.left == ()
 
 
@@ -288,23 +184,23 @@ def test_a_result_has_the_time_of_its_jpeg(job: Job, form: str) -> None:
     nanoseconds = 1_200_000_000_123_456_700
     os.utime(jpg, ns=(nanoseconds, nanoseconds))
     made = corrected(job, "b.jpg")
-    folder.save(job, jpg, made, None)
+    folder.save(job, book(job), jpg, made, None)
     assert abs(job.result(jpg).stat().st_mtime_ns - nanoseconds) < 2_000_000_000  # as fine as the disk has it
     jpg.unlink()
-    folder.save(job, jpg, made, None)
+    folder.save(job, book(job), jpg, made, None)
     assert abs(job.result(jpg).stat().st_mtime - time.time()) < 60
 
 
 def test_a_sheet_beside_the_result(job: Job) -> None:
     job = Job(job.data, job.results, compare=True)
     made, truth = corrected(job, "a.jpg"), pixels(job.data / "a.bmp")
-    folder.save(job, job.data / "a.jpg", made, truth)
-    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "a_compare.png"]
+    folder.save(job, book(job), job.data / "a.jpg", made, truth)
+    assert shown(job) == ["a_car.bmp", "a_compare.png"]
     sheet = pixels(job.results / "a_compare.png")
     for number, panel in enumerate((made.before, made.pixels, truth)):
         left = 8 + number * 32
         np.testing.assert_array_equal(sheet[18:34, left : left + 24], panel)
-    folder.save(job, job.data / "b.jpg", corrected(job, "b.jpg"), None)
+    folder.save(job, book(job), job.data / "b.jpg", corrected(job, "b.jpg"), None)
     assert pixels(job.results / "b_compare.png").shape[1] == 3 * (32 + 8) + 8  # without a BMP
 
 
@@ -318,7 +214,7 @@ def csv_names(path: Path) -> list[str]:
 def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
     outcome = folder.correct_all(job, corrector(), jpegs(job))
     assert (outcome.found, outcome.skipped, outcome.begun, outcome.bad) == (3, 0, 3, [])
-    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "b_car.bmp", "c_car.bmp", "figures.csv"]
+    assert shown(job) == ["a_car.bmp", "b_car.bmp", "c_car.bmp", "figures.csv"]
     for name in "abc":
         decoded = pixels(job.data / f"{name}.jpg").astype(int)
         np.testing.assert_array_equal(pixels(job.results / f"{name}_car.bmp"), np.minimum(decoded + 3, 255))
@@ -344,7 +240,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) ->
     (job.data / "b.jpg").write_bytes((job.data / "b.jpg").read_bytes()[:-8])
     outcome = folder.correct_all(job, corrector(), jpegs(job))
     assert (outcome.found, outcome.begun, outcome.bad) == (3, 3, ["b.jpg"])
-    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "c_car.bmp", "figures.csv"]
+    assert shown(job) == ["a_car.bmp", "c_car.bmp", "figures.csv"]
     said = capsys.readouterr().out
     assert "left out: b.jpg: cannot be decoded" in said and "3/3 images" in said
     folder.say_outcome(job, outcome)
@@ -356,7 +252,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) ->
 
 def test_no_image_without_a_bmp_makes_a_csv(job: Job, capsys: Capture) -> None:
     outcome = folder.correct_all(job, corrector(), [job.data / "b.jpg"])
-    assert os.listdir(job.results) == ["b_car.bmp"] and outcome.rows == {}
+    assert shown(job) == ["b_car.bmp"] and outcome.rows == {}
     capsys.readouterr()
     folder.say_outcome(job, outcome)
     assert capsys.readouterr().out == f"corrected 1 of 1 images into {job.results}\n"
@@ -415,6 +311,60 @@ def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:
     assert said[1].startswith("mean of 2 images")
 
 
+def test_what_other_settings_made_is_refused_before_anything_is_done(job: Job) -> None:
+    folder.correct_all(job, corrector(), jpegs(job))
+    job.result(job.data / "a.jpg").unlink()
+    first = {path.name: path.read_bytes() for path in job.results.iterdir()}
+    again = dataclasses.replace(job, skip_existing=True)
+    with pytest.raises(UserError, match=r"--strength 1\.0 there, 0\.5 now;"):
+        folder.correct_all(again, corrector(strength=0.5), jpegs(job))
+    with pytest.raises(UserError, match=r"otherwise: other weights;"):
+        folder.correct_all(dataclasses.replace(again, weights="1"), corrector(), jpegs(job))
+    assert {path.name: path.read_bytes() for path in job.results.iterdir()} == first
+    # Only what decides the pixels counts.
+    outcome = folder.correct_all(again, corrector(max_pixels=10_000, core_side=32), jpegs(job))
+    assert (outcome.skipped, outcome.begun, outcome.bad) == (2, 1, [])
+    # Without --skip-existing all is made anew.
+    folder.correct_all(job, corrector(strength=0.5), jpegs(job))
+    assert folder.correct_all(again, corrector(strength=0.5), jpegs(job)).skipped == 3
+
+
+def test_the_side_of_isolated_tiles_is_a_setting() -> None:
+    assert "--patch-size" not in folder.settings_of(corrector(core_side=32), "")
+    assert folder.settings_of(corrector(core_side=32, halo=0), "")["--patch-size"] == 32
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_users_files_are_named_and_stay(job: Job, capsys: Capture, skip: bool) -> None:
+    job = dataclasses.replace(job, compare=True, skip_existing=skip)
+    (job.results / "a_car.bmp").mkdir()
+    (job.results / "b_car.bmp").write_text("theirs")
+    outcome = folder.correct_all(job, corrector(), jpegs(job))
+    assert outcome.bad == ["a.jpg", "b.jpg"] and outcome.begun == 3
+    said = capsys.readouterr().out
+    assert "left out: a.jpg: a_car.bmp is a folder" in said
+    assert "left out: b.jpg: b_car.bmp is in" in said and "not written by this suite" in said
+    assert (job.results / "b_car.bmp").read_text() == "theirs"
+    assert shown(job) == ["a_car.bmp", "b_car.bmp", "c_car.bmp", "c_compare.png", "figures.csv"]
+    job.sheet(job.data / "c.jpg").write_text("changed")
+    outcome = folder.correct_all(dataclasses.replace(job, skip_existing=False), corrector(), jpegs(job))
+    assert outcome.bad == ["a.jpg", "b.jpg", "c.jpg"]
+    assert job.sheet(job.data / "c.jpg").read_text() == "changed"
+
+
+def test_twins_have_results_and_figures_of_their_own(job: Job) -> None:
+    photograph(24, left=0).save(job.data / "a.jpeg", "JPEG", quality=30)
+    job = dataclasses.replace(job, told_apart={"a.jpeg": "a.jpeg"})
+    twins = [job.data / "a.jpeg", job.data / "a.jpg"]
+    outcome = folder.correct_all(job, corrector(), twins)
+    assert shown(job) == ["a.jpeg_car.bmp", "a_car.bmp", "figures.csv"]
+    for jpg in twins:
+        wanted = np.minimum(pixels(jpg).astype(int) + 3, 255)
+        np.testing.assert_array_equal(pixels(job.result(jpg)), wanted)
+    assert csv_names(job.figures) == ["a", "a.jpeg"] and outcome.rows["a.jpeg"].mse_before > 500
+    assert folder.correct_all(dataclasses.replace(job, skip_existing=True), corrector(), twins).skipped == 2
+
+
 def test_a_result_whose_figures_are_missing_is_made_again(job: Job) -> None:
     folder.correct_all(job, corrector(), jpegs(job))
     figures.write(job.figures, {"c": row("c")})  # as a kill just before the CSV leaves it
@@ -433,14 +383,14 @@ def test_a_csv_that_is_none_of_ours_ends_it_before_it_begins(job: Job) -> None:
     job.figures.write_text("theirs\n")
     with pytest.raises(UserError, match="move it elsewhere"):
         folder.correct_all(job, corrector(), jpegs(job))
-    assert os.listdir(job.results) == ["figures.csv"]
+    assert shown(job) == ["figures.csv"]
 
 
 def test_leftovers_go_and_a_shard_has_its_own_csv(job: Job) -> None:
     (job.results / ".a_compare.png.partial").touch()
     part = Job(job.data, job.results, part=1, parts=2)
     folder.correct_all(part, corrector(), jpegs(job)[::2])
-    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "c_car.bmp", "figures_1_of_2.csv"]
+    assert shown(job) == ["a_car.bmp", "c_car.bmp", "figures_1_of_2.csv"]
 
 
 def test_a_signal_ends_it_after_the_image_in_hand(job: Job, monkeypatch: Monkey, capsys: Capture) -> None:
@@ -455,7 +405,7 @@ def test_a_signal_ends_it_after_the_image_in_hand(job: Job, monkeypatch: Monkey,
     photograph(48).save(job.data / "d.jpg")
     outcome = folder.correct_all(job, corrector(forward), jpegs(job))
     assert (outcome.found, outcome.begun, len(seen)) == (4, 2, 2)
-    assert sorted(os.listdir(job.results)) == ["a_car.bmp", "b_car.bmp", "figures.csv"]
+    assert shown(job) == ["a_car.bmp", "b_car.bmp", "figures.csv"]
     capsys.readouterr()
     with pytest.raises(Stopped) as stopped:
         folder.say_outcome(job, outcome)
@@ -501,7 +451,7 @@ def test_the_share_that_is_told_goes_beyond_those_that_were_yielded(job: Job) ->
     """One image waits to be saved while the next goes through the nets."""
     told: list[float] = []
     order = []
-    for jpg, future in folder.in_order(job, corrector(), jpegs(job), told.append):
+    for jpg, future in folder.in_order(job, book(job), corrector(), jpegs(job), told.append):
         order.append((jpg.name, future.result().pixels, list(told)))
     # a is yielded once b went through, b once c did.
     assert order == [
@@ -515,8 +465,8 @@ def test_the_next_image_is_decoded_while_the_nets_work(job: Job, monkeypatch: Mo
     loaded = {path.name: threading.Event() for path in jpegs(job)}
     load = folder.load
 
-    def noted(job: Job, corrector: Corrector, jpg: Path) -> folder.Loaded:
-        done = load(job, corrector, jpg)
+    def noted(job: Job, journal: Journal, corrector: Corrector, jpg: Path) -> folder.Loaded:
+        done = load(job, journal, corrector, jpg)
         loaded[jpg.name].set()
         return done
 

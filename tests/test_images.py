@@ -16,7 +16,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled
 
 from car import images
-from car.errors import BadImage, UserError
+from car.errors import BadImage
 
 SAMPLES = ROOT / "samples"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -71,16 +71,19 @@ def test_jpegs_are_found_by_their_type_in_order(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.JPEG", "C.Jpg", "d.png", "e.bmp", ".hidden.jpg", "jpg", "f.jpg.txt", "A.jpg"):
         (tmp_path / name).touch()
     assert [path.name for path in images.find_jpegs(tmp_path)] == ["A.jpg", "C.Jpg", "a.JPEG", "b.jpg"]
-    assert images.by_stem(tmp_path, (".bmp", ".png")) == {"d": tmp_path / "d.png", "e": tmp_path / "e.bmp"}
+    assert images.by_stem(tmp_path, (".bmp", ".png")) == {
+        "d": [tmp_path / "d.png"],
+        "e": [tmp_path / "e.bmp"],
+    }
     assert images.by_stem(tmp_path, (".gif",)) == {}
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_files_of_one_name_are_found_together(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpeg", "b.jpg"):
         (tmp_path / name).touch()
-    with pytest.raises(UserError) as refused:
-        images.find_jpegs(tmp_path)
-    assert f"{tmp_path}: b.jpeg and b.jpg " in str(refused.value) and "rename or remove" in str(refused.value)
+    a, *both = (tmp_path / name for name in ("a.jpg", "b.jpeg", "b.jpg"))
+    assert images.find_jpegs(tmp_path) == [a, *both]
+    assert images.by_stem(tmp_path, images.JPEG_SUFFIXES) == {"a": [a], "b": both}
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".BMP", ".Bmp"])

@@ -147,11 +147,14 @@ def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
     (data / "empty.jpg").write_bytes(b"")
     save_pair(data, "lonely", (64, 64))
     (data / "lonely.bmp").unlink()
+    save_pair(data, "twin", (64, 64))
+    (data / "twin.jpeg").write_bytes((data / "twin.jpg").read_bytes())
     (data / "upper.JPEG").write_bytes((data / "good0.jpg").read_bytes())
     (data / "upper.BMP").write_bytes((data / "good0.bmp").read_bytes())
     printed = run("load_train_data.py", tmp_path, "data", "train", "--all", status=1).out
     assert "5 of 9 images used" in printed
     assert "skipped, no partner: 1 (lonely.jpg)" in printed
+    assert "skipped, two of one name (rename or remove one): 1 (twin.jpeg + twin.jpg + twin.bmp)" in printed
     assert "skipped, smaller than 32x32: 1 (tiny)" in printed
     assert "left out as bad: 3" in printed
     assert "sizes.jpg: the pair differs in size: JPG 64x64, BMP 64x65" in printed

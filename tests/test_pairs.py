@@ -12,7 +12,7 @@ from PIL import Image
 from reference import Array
 
 from car import pairs
-from car.errors import BadImage, UserError
+from car.errors import BadImage
 from car.pairs import Source
 
 SAMPLES = ROOT / "samples"
@@ -40,9 +40,9 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_the_samples_are_pairs() -> None:
-    sources, lonely = pairs.find_pairs(SAMPLES)
+    sources, lonely, twins = pairs.find_pairs(SAMPLES)
     assert sources == [Source(name, SAMPLES / f"{name}.jpg", SAMPLES / f"{name}.bmp") for name in NAMES]
-    assert lonely == []
+    assert lonely == twins == []
 
 
 def test_pairs_whatever_the_case_and_those_without_a_partner(tmp_path: Path) -> None:
@@ -60,29 +60,41 @@ def test_pairs_whatever_the_case_and_those_without_a_partner(tmp_path: Path) -> 
         "f.bmp",
         "g.png",
     )
-    sources, lonely = pairs.find_pairs(tmp_path)
+    sources, lonely, twins = pairs.find_pairs(tmp_path)
     assert sources == [
         Source("a", tmp_path / "a.jpeg", tmp_path / "a.BMP"),
         Source("b", tmp_path / "b.JPG", tmp_path / "b.bmp"),
     ]
-    assert sorted(lonely) == ["c.jpg", "d.bmp", "f.bmp"]
+    assert sorted(lonely) == ["c.jpg", "d.bmp", "f.bmp"] and twins == []
 
 
 def test_clean_images_are_lossless_before_jpeg(tmp_path: Path) -> None:
     touch(tmp_path, "z.jpg", "b.jpg", "b.PNG", "a.tiff", "c.pgm", "d.txt", ".e.bmp", "y.JPEG")
     chosen = {"a": "a.tiff", "b": "b.PNG", "c": "c.pgm", "y": "y.JPEG", "z": "z.jpg"}
-    assert pairs.find_clean(tmp_path) == [
-        Source(stem, None, tmp_path / name) for stem, name in chosen.items()
+    found = pairs.find_clean(tmp_path)
+    assert found.sources == [Source(stem, None, tmp_path / name) for stem, name in chosen.items()]
+    assert found.lonely == found.twins == []
+    assert pairs.find_clean(SAMPLES).sources == [
+        Source(name, None, SAMPLES / f"{name}.bmp") for name in NAMES
     ]
-    assert pairs.find_clean(SAMPLES) == [Source(name, None, SAMPLES / f"{name}.bmp") for name in NAMES]
 
 
-@pytest.mark.parametrize("second", ["a.jpeg", "a.JPEG"])
-def test_two_jpegs_of_one_name_are_told(tmp_path: Path, second: str) -> None:
-    touch(tmp_path, "a.jpg", second, "a.bmp")
-    for find in (pairs.find_pairs, pairs.find_clean):
-        with pytest.raises(UserError, match=r"a\.jpg"):
-            find(tmp_path)
+def test_files_of_one_name_are_left_out_and_the_rest_is_taken(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "a.jpeg", "a.bmp", "b.jpg", "b.bmp", "c.jpg", "c.BMP", "c.bmp")
+    touch(tmp_path, "d.jpg", "d.JPEG", "e.jpg", "e.png", "e.tif")
+    pair = Source("b", tmp_path / "b.jpg", tmp_path / "b.bmp")
+    found = pairs.find_pairs(tmp_path)
+    assert found.sources == [pair]
+    assert sorted(found.lonely) == ["d.JPEG", "d.jpg", "e.jpg"]
+    assert sorted(found.twins) == ["a.jpeg + a.jpg + a.bmp", "c.jpg + c.BMP + c.bmp"]
+    # As clean images: where one is lossless, JPEGs of its name do not matter.
+    found = pairs.find_clean(tmp_path)
+    assert found.sources == [
+        Source("a", None, tmp_path / "a.bmp"),
+        Source("b", None, tmp_path / "b.bmp"),
+    ]
+    assert found.lonely == []
+    assert sorted(found.twins) == ["c.BMP + c.bmp", "d.JPEG + d.jpg", "e.png + e.tif"]
 
 
 # ---- reading -------------------------------------------------------------------------------

@@ -355,3 +355,20 @@ def test_a_file_of_4_mib_unpacked_is_read_and_no_larger_one(tmp_path: Path) -> N
     np.savez(path, a=np.zeros(2**22, np.uint8))  # not packed: more than is ever read of a file
     with pytest.raises(zipfile.BadZipFile):
         weights.read_arrays(path)
+
+
+def test_the_digest_of_a_bank_tells_what_it_computes_with() -> None:
+    bank = weights.load_bank(ROOT / "pretrained")
+    own = weights.digest_of(bank)
+    assert own == weights.digest_of(weights.load_bank(ROOT / "pretrained"))
+    first = bank[None]
+    (kernel, bias), *rest = first.parameters
+    for other in (
+        dataclasses.replace(first, gains=first.gains * np.float32(1.01)),
+        dataclasses.replace(first, residual=not first.residual),
+        dataclasses.replace(first, parameters=[(kernel, bias + np.float32(1e-6)), *rest]),
+        dataclasses.replace(first, parameters=[(kernel[::-1], bias), *rest]),
+    ):
+        assert weights.digest_of({**bank, None: other}) != own
+    assert weights.digest_of({None: first}) != own
+    assert weights.digest_of({**bank, None: dataclasses.replace(first, step=5, val_loss=1.0)}) == own

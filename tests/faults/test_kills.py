@@ -10,6 +10,12 @@ import numpy as np
 from conftest import TRAINING
 from processes import contents, end, kill_often, start, together
 
+from car.journal import Journal
+
+JOURNAL = (".car_results.jsonl",)
+# All results were made by one set of settings.
+SETTINGS = ("version", "weights", "--strength", "--ensemble", "--ignore-header", "--luma-only", "--overlap")
+
 
 def kill_loader(script: str, which: str, records: SimpleNamespace, folder: Path, kills: int) -> None:
     expected = contents(records.folder / "tfrecords" / which)
@@ -70,7 +76,7 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
     command = ("run_car_images.py", trained.folder, "log", "data")
     options = ("--compare", "--conv", "direct", "--luma-only")
     end(start(*command, folder / "whole", *options))
-    whole, results, begun = contents(folder / "whole"), folder / "results", 0
+    whole, results, begun = contents(folder / "whole", JOURNAL), folder / "results", 0
 
     def begin() -> subprocess.Popen[str]:
         nonlocal begun
@@ -78,7 +84,12 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
         return start(*command, results, *options, *["--skip-existing"] * (begun % 2))
 
     def check() -> None:
-        assert contents(results) == whole
+        # The journal has the order of what was done, and knows every file.
+        assert contents(results, JOURNAL) == whole
+        journal = Journal(results, 1, 1, {})
+        for name in whole.keys() - {"figures.csv"}:
+            journal.check_replaceable(results / name)
+        assert len(journal.differences(whole)) == len(SETTINGS)
         shutil.rmtree(results)
 
     kill_often(begin, results / ".car_1_of_1.lock.holder", check, kills, seed=2)

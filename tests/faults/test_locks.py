@@ -58,5 +58,5 @@ def test_shards_side_by_side(trained: SimpleNamespace, tmp_path: Path) -> None:
     finally:
         first.send_signal(signal.SIGCONT)
     end(first)
-    assert len(contents(tmp_path / "results")) == 18 + 2
+    assert len(contents(tmp_path / "results")) == 18 + 2 + 2  # figures and journals
     assert os.path.exists(tmp_path / "results/figures_2_of_2.csv")

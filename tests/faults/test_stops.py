@@ -53,7 +53,7 @@ def test_correction_goes_on_with_skip_existing(trained: SimpleNamespace, tmp_pat
         assert len(file.readlines()) == 1 + len(done)  # what was done has its figures
     told = end(start(*command, "--skip-existing")).out
     assert f"corrected {18 - len(done)} of 18" in told and f"{len(done)} were there already" in told
-    assert len(list((tmp_path / "results").iterdir())) == 18 + 1
+    assert len(list((tmp_path / "results").iterdir())) == 18 + 2  # figures.csv and the journal
 
 
 def test_a_second_ctrl_c_ends_at_once(trained: Trained, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_results_beside_the_images(trained: SimpleNamespace, tmp_path: Path) -> 
     )
     for fault in faults[:2]:
         assert "results must be another folder than data" in fault.err
-    results = ["a_car.bmp", "b_car.bmp", "figures.csv"]
+    results = [".car_results.jsonl", "a_car.bmp", "b_car.bmp", "figures.csv"]
     assert sorted(path.name for path in (tmp_path / "data/inside").iterdir()) == results
     assert (tmp_path / "other").is_symlink() and (tmp_path / "link").is_symlink()
     for name in results:
@@ -47,13 +47,12 @@ def test_results_beside_the_images(trained: SimpleNamespace, tmp_path: Path) -> 
 
 
 def test_links_among_the_results(trained: SimpleNamespace, tmp_path: Path) -> None:
-    """A link that bears a result's name, or that of what is written before it, is replaced, not followed."""
-    save_pairs(tmp_path / "data", "a")
+    """A link with the name of what is written before a result is replaced, not followed; one with a result's own is kept."""
+    save_pairs(tmp_path / "data", "a", "b")
     (tmp_path / "mine").mkdir()
     (tmp_path / "results").mkdir()
     names = (
-        "a_car.bmp",
-        "a_compare.png",
+        "b_car.bmp",
         ".a_car.bmp.partial",
         ".figures.csv.partial",
         ".a_compare.png.partial",
@@ -61,10 +60,13 @@ def test_links_among_the_results(trained: SimpleNamespace, tmp_path: Path) -> No
     for name in names:
         (tmp_path / "mine" / name).write_text("mine")
         (tmp_path / "results" / name).symlink_to(tmp_path / "mine" / name)
-    end(start("run_car_images.py", tmp_path, trained.log, "data", "results", "--compare", "--luma-only"))
+    command = ("run_car_images.py", tmp_path, trained.log, "data", "results", "--compare", "--luma-only")
+    told = end(start(*command), status=1).out
+    assert "left out: b.jpg: b_car.bmp is in" in told
     assert contents(tmp_path / "mine") == dict.fromkeys(names, b"mine")
     results = {path.name: path.is_symlink() for path in (tmp_path / "results").iterdir()}
-    assert results == {"a_car.bmp": False, "a_compare.png": False, "figures.csv": False}
+    ours = (".car_results.jsonl", "a_car.bmp", "a_compare.png", "figures.csv")
+    assert results == {**dict.fromkeys(ours, False), "b_car.bmp": True}
 
 
 def test_a_lock_that_is_a_link_is_not_followed(trained: SimpleNamespace, tmp_path: Path) -> None:
@@ -139,8 +141,10 @@ def test_names_that_a_disk_does_not_tell_apart(trained: SimpleNamespace, tmp_pat
         pytest.skip("no right to mount a disk")
     try:
         save_pairs(tmp_path / "data", "a", "A")
-        told = end(start("run_car_images.py", tmp_path, trained.log, "data", disk), status=1).err
-        assert "A.jpg and a.jpg would give one result" in told and not any(disk.iterdir())
+        told = end(start("run_car_images.py", tmp_path, trained.log, "data", disk, "--luma-only")).out
+        assert "told apart from others of their name: 1 (A.jpg becomes A.jpg_car)" in told
+        results = [path.name for path in disk.iterdir() if path.name.endswith(".bmp")]
+        assert sorted(results) == ["A.jpg_car.bmp", "a_car.bmp"]
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
 

@@ -1,0 +1,222 @@
+"""car/jobs.py: which JPEGs are to be corrected, what results are called, what is there already; in real folders."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from car import images, jobs
+from car.errors import UserError
+from car.figures import Row
+from car.jobs import Job
+from car.journal import Journal
+
+Capture = pytest.CaptureFixture[str]
+SETTINGS = {"--strength": 1.0}
+
+
+def chosen(data: Path, log: Path, which: str | None) -> list[Path]:
+    return jobs.choose(images.find_jpegs(data), data, log, which)
+
+
+def row(name: str) -> Row:
+    return Row(name, 4.0, 1.0, 42.0, 48.0, 0.5, 0.75)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """Empty files a.jpg, b.jpg and c.jpg, beside a and c a BMP. And an empty folder for results."""
+    data, results = tmp_path / "data", tmp_path / "results"
+    for folder in (data, results):
+        folder.mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg", "a.bmp", "c.bmp"):
+        (data / name).touch()
+    return Job(data, results)
+
+
+def jpegs(job: Job) -> list[Path]:
+    return sorted(job.data.glob("*.jp*g"))
+
+
+def make(job: Job, journal: Journal, *names: str) -> None:
+    """Results as a run leaves them."""
+    for name in names:
+        result = job.result(job.data / name)
+        result.write_text(name)
+        journal.note(result, result.name, name)
+
+
+# ---- a job ---------------------------------------------------------------------------------
+
+
+def test_the_names_of_results() -> None:
+    job = Job(Path("data"), Path("results"))
+    assert job.result(Path("data/a.b.jpg")) == Path("results/a.b_car.bmp")
+    assert job.sheet(Path("data/a.b.jpg")) == Path("results/a.b_compare.png")
+    assert job.figures == Path("results/figures.csv")
+    assert Job(Path(), Path("results"), "png").result(Path("a.JPEG")) == Path("results/a_car.png")
+    assert Job(Path(), Path("results"), part=2, parts=3).figures == Path("results/figures_2_of_3.csv")
+    assert (job.format, job.compare, job.skip_existing, job.part, job.parts) == ("bmp", False, False, 1, 1)
+
+
+# ---- which images --------------------------------------------------------------------------
+
+
+def write_split(log: Path, **sets: list[str]) -> None:
+    log.mkdir()
+    content = {
+        "group_by": ".*",
+        "set": "train",
+        "sets": {"train": [], "val": [], "test": [], **sets},
+        "folders": [],
+        "digests": {},
+        "files": {"0.tfrecords": 1},
+    }
+    (log / "split.json").write_text(json.dumps(content))
+
+
+def test_all_jpegs_of_a_folder(job: Job, capsys: Capture) -> None:
+    assert chosen(job.data, job.data / "no log", None) == [job.data / f"{name}.jpg" for name in "abc"]
+    assert capsys.readouterr().out == ""
+
+
+def test_those_of_one_set(job: Job, tmp_path: Path, capsys: Capture) -> None:
+    write_split(tmp_path / "log", train=["a"], val=["c", "gone", "b"])
+    assert chosen(job.data, tmp_path / "log", "val") == [job.data / "b.jpg", job.data / "c.jpg"]
+    assert capsys.readouterr().out == f"val set: 2 of 3 images are in {job.data}\n"
+    assert chosen(job.data, tmp_path / "log", "train") == [job.data / "a.jpg"]
+
+
+def test_none_to_correct(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        chosen(job.results, tmp_path, None)
+    assert str(job.results) in str(refused.value) and "no .jpg" in str(refused.value)
+    with pytest.raises(UserError) as refused:
+        chosen(job.data, tmp_path / "log", "val")
+    assert f"{tmp_path / 'log' / 'split.json'} is missing" in str(refused.value)
+    assert "--split" in str(refused.value) and "loaders wrote" in str(refused.value)
+    write_split(tmp_path / "log", train=["a"], test=["x"])
+    with pytest.raises(UserError) as refused:
+        chosen(job.data, tmp_path / "log", "val")
+    assert "the val set is empty" in str(refused.value) and "without --all" in str(refused.value)
+    with pytest.raises(UserError, match=re.escape(str(job.data)) + " holds no"):
+        chosen(job.data, tmp_path / "log", "test")
+
+
+@pytest.mark.parametrize(
+    "names, one_case, apart",
+    [
+        ("a.jpg b.jpeg c.JPG", True, {}),
+        ("a.jpeg a.jpg", False, {"a.jpeg": "a.jpeg"}),
+        ("a.jpeg a.jpg a.JPG a.JPEG", False, {"a.JPG": "a.JPG", "a.jpeg": "a.jpeg", "a.JPEG": "a.JPEG"}),
+        ("A.jpg a.jpg", False, {}),
+        ("A.jpg a.jpg", True, {"A.jpg": "A.jpg"}),
+        ("straße.jpg STRASSE.jpg", True, {"STRASSE.jpg": "STRASSE.jpg"}),
+        ("e\u0301.jpg \u00e9.jpg", True, {"\u00e9.jpg": "\u00e9.jpg"}),
+        # Pictures that really have such names keep them.
+        ("a.jpeg a.jpg a.jpeg.jpg", False, {"a.jpeg": "a.jpeg_2"}),
+        ("a.jpeg a.jpg a.jpeg.jpg a.jpeg_2.jpg", False, {"a.jpeg": "a.jpeg_3"}),
+        ("a.JPEG a.jpg A.jpeg.jpg", True, {"a.JPEG": "a.JPEG_2"}),
+    ],
+)
+def test_twins_are_told_apart(names: str, one_case: bool, apart: Mapping[str, str]) -> None:
+    paths = [Path("data") / name for name in names.split()]
+    for order in (paths, paths[::-1]):
+        assert jobs.tell_apart(order, one_case) == apart
+
+
+def test_twins_are_said_once_by_what_the_disk_tells_apart(job: Job, capsys: Capture) -> None:
+    """A disk with one name for A and a is one that has the lock under its name in the other case too."""
+    lock = job.results / ".car_1_of_1.lock"
+    lock.touch()
+    assert jobs.tell_apart_beside(lock, jpegs(job)) == {} and capsys.readouterr().out == ""
+    for name in ("a.jpeg", "B.jpg"):
+        (job.data / name).touch()
+    assert jobs.tell_apart_beside(lock, jpegs(job)) == {"a.jpeg": "a.jpeg"}
+    assert capsys.readouterr().out == (
+        "told apart from others of their name: 1 (a.jpeg becomes a.jpeg_car)\n"
+    )
+    lock.with_name(".CAR_1_OF_1.LOCK").touch()
+    assert jobs.tell_apart_beside(lock, jpegs(job)) == {"a.jpeg": "a.jpeg", "B.jpg": "B.jpg"}
+    apart = Job(job.data, job.results, told_apart={"a.jpeg": "a.jpeg"})
+    assert apart.result(job.data / "a.jpeg").name == "a.jpeg_car.bmp"
+    assert apart.sheet(job.data / "a.jpeg").name == "a.jpeg_compare.png"
+    assert apart.result(job.data / "a.jpg").name == "a_car.bmp"
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    job = Job(Path("data"), tmp_path, told_apart={"t.jpeg": "t.jpeg"})
+    ours = [
+        ".a_car.bmp.partial",
+        ".a_car.png.partial",
+        ".a_compare.png.partial",
+        ".two\nlines_car.bmp.partial",
+        ".t.jpeg_car.bmp.partial",
+    ]
+    theirs = [
+        *(
+            ".d_car.bmp.partial",
+            ".t_car.bmp.partial",
+            ".a_car.gif.partial",
+            ".a_carxbmp.partial",
+            "a_car.bmp.partial",
+            ".a_car.bmp",
+        ),
+        *(".a_car.bmp.partial.x", ".a_compare.bmp.partial", "x.a_car.bmp.partial", ".a.partial"),
+    ]
+    for name in (*ours, *theirs):
+        (tmp_path / name).touch()
+    jobs.clear_leftovers(job, [Path("data/a.jpg"), Path("data/two\nlines.jpeg"), Path("data/t.jpeg")])
+    assert set(os.listdir(tmp_path)) == set(theirs)
+    for name in theirs:
+        (tmp_path / name).unlink()
+    jobs.clear_leftovers(job, [Path("data/a.jpg")])
+
+
+def test_results_that_are_there_are_done(job: Job) -> None:
+    a, b, c = jpegs(job)
+    journal = Journal(job.results, 1, 1, SETTINGS)
+    make(job, journal, "a.jpg", "b.jpg", "c.jpg")
+    journal = Journal(job.results, 1, 1, SETTINGS)
+    rows = {"a": row("a"), "c": row("c"), "d": row("d")}
+    assert jobs.done_already(job, journal, [a, b, c], rows) == {a, b, c}
+    assert jobs.done_already(job, journal, [a], rows) == {a}
+    # A result without its figures is made again; one without a BMP has none.
+    assert jobs.done_already(job, journal, [a, b, c], {"c": row("c")}) == {b, c}
+    assert jobs.done_already(job, journal, [a, b, c], {}) == {b}
+    # Another format is another result; one that went away is none.
+    assert jobs.done_already(Job(job.data, job.results, "png"), journal, [a, b, c], rows) == set()
+    job.result(b).unlink()
+    assert jobs.done_already(job, journal, [a, b, c], rows) == {a, c}
+
+
+def test_a_file_that_is_not_ours_is_no_result_that_is_done(job: Job) -> None:
+    job.result(job.data / "b.jpg").touch()
+    journal = Journal(job.results, 1, 1, SETTINGS)
+    assert jobs.done_already(job, journal, jpegs(job), {}) == set()
+
+
+def test_the_result_of_a_twin_that_came_first_is_not_taken_for_ones_own(job: Job) -> None:
+    make(job, Journal(job.results, 1, 1, SETTINGS), "d.jpeg")  # alone: d_car.bmp
+    (job.data / "d.jpg").touch()
+    (job.data / "d.jpeg").touch()
+    twins = Job(job.data, job.results, told_apart={"d.jpeg": "d.jpeg"})
+    journal = Journal(job.results, 1, 1, SETTINGS)
+    assert jobs.done_already(job, journal, [job.data / "d.jpeg"], {}) == {job.data / "d.jpeg"}
+    assert jobs.done_already(twins, journal, [job.data / "d.jpeg", job.data / "d.jpg"], {}) == set()
+
+
+def test_results_of_other_settings_are_refused(job: Job) -> None:
+    make(job, Journal(job.results, 1, 1, {"--strength": 0.2, "weights": "0"}), "b.jpg")
+    journal = Journal(job.results, 1, 1, {"--strength": 1.0, "weights": "1"})
+    with pytest.raises(UserError) as refused:
+        jobs.done_already(job, journal, jpegs(job), {})
+    said = str(refused.value)
+    assert "--strength 0.2 there, 1.0 now; other weights" in said and str(job.results) in said
+    assert "leave --skip-existing out" in said
+    # Only those that would be passed over count.
+    a, _, c = jpegs(job)
+    assert jobs.done_already(job, journal, [a, c], {}) == set()

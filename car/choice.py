@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from car import jpeg
-from car.arrays import Floats
+from car.arrays import Floats, Pixels
 
 # A set for coarser files fits a file best where it is coarser by no more than this factor (BSDS500 val).
 SET_COARSER_AT_MOST = 1.4
@@ -16,7 +16,16 @@ class Choice(NamedTuple):
     factor: float | None  # the coarseness of the files that its set is for; None: the log's own
     contrast: float = 1.0  # by which the net sees the plane about mid-grey
     gains: bool = True  # whether the set's gains hold for its change
-    unchanged: bool = False  # the file is finer than all sets: it stays as it is
+    unchanged: bool = False  # it stays as it is: the file is finer than all sets, or
+    one_level: bool = False  # the plane has one grey level throughout
+
+
+def has_one_level(samples: Pixels) -> bool:
+    """Whether a plane, uint8 [H, W], has one grey level throughout, as chroma of a neutral picture has."""
+    return bool((samples[:1] == samples[0, 0]).all() and (samples == samples[0, 0]).all())
+
+
+ONE_LEVEL = Choice(None, gains=False, unchanged=True, one_level=True)
 
 
 def choose(factors: Iterable[float | None], table: Floats | None, component: int) -> Choice:

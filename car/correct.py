@@ -133,6 +133,8 @@ class Corrector:
         for component, plane in enumerate(picture.planes):
             size, before = plane.samples.size, done
             chosen = choice.choose(self.nets, plane.table, component)
+            if choice.has_one_level(plane.samples):
+                chosen = choice.ONE_LEVEL  # nothing to correct, and a neutral picture must stay neutral
 
             def tell(share: float, size: int = size, before: int = before) -> None:
                 if watch:
@@ -169,7 +171,7 @@ class Corrector:
             own = None
             if plane.table is not None:
                 gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
-                limits.limit_change(change, plane.samples, plane.table, gains)
+                limits.limit_change(change, plane.samples, plane.table, gains, is_chroma=bool(found))
                 own = jpeg.coarseness(plane.table, len(found))
             change *= self.strength
             found.append(PlaneFound(own, chosen, _mean_size(change)))

@@ -300,6 +300,8 @@ class Saying:
 
 def describe(component: str, plane: PlaneFound) -> str:
     """What was found of a plane and done to it, for people."""
+    if plane.choice.one_level:
+        return f"{component} has one level throughout and stays as it is"
     if plane.choice.unchanged:
         return f"{component} is finer than all weights and stays as it is"
     coarse = (

@@ -125,6 +125,8 @@ CHROMA_50 = np.array(  # table K.2
 
 def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array = LUMA_50) -> Array:
     """A decoded plane as the suite must correct it: the set of weights by the steps, the change kept to them."""
+    if samples.min() == samples.max():
+        return np.zeros(samples.shape)
     weights, gain = log / "model_checkpoint.npz", 1
     bank = {}
     if steps is not None:
@@ -146,7 +148,7 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
         return change
     with np.load(weights) as arrays:
         gains = arrays["gains"] if "gains" in arrays and table is LUMA_50 else np.ones((8, 8))
-    return limited(change, samples, steps.reshape(8, 8), gains)
+    return limited(change, samples, steps.reshape(8, 8), gains, table is not LUMA_50)
 
 
 COSINES = np.array([np.cos((2 * np.arange(8) + 1) * u * np.pi / 16) / (2 if u else 8**0.5) for u in range(8)])
@@ -180,14 +182,15 @@ def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> 
     return kept[:height, :width]
 
 
-def limited(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+def limited(change: Array, samples: Array, steps: Array, gains: Array, is_chroma: bool = False) -> Array:
     """The same, each block times how far it is trusted."""
     height, width = change.shape
-    weights = np.kron(trusted(mirrored(change), mirrored(samples), steps, gains), np.ones((8, 8)))
+    of_blocks = trusted(mirrored(change), mirrored(samples), steps, gains, is_chroma)
+    weights = np.kron(of_blocks, np.ones((8, 8)))
     return kept_to_steps(change, samples, steps, gains) * weights[:height, :width]
 
 
-def trusted(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+def trusted(change: Array, samples: Array, steps: Array, gains: Array, is_chroma: bool = False) -> Array:
     """How far each block is trusted, 0..1, by what car/limits.py promises; sides are multiples of 8."""
     rows, columns = samples.shape[0] // 8, samples.shape[1] // 8
     high = np.add.outer(np.arange(8), np.arange(8)) >= 6
@@ -241,7 +244,7 @@ def trusted(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
                     jump = abs(held[y, x][0, 0] - held[other][0, 0]) / 8 - steps[0, 0] / 8
                     weights[y, x] = min(weights[y, x], 1 - ramp(jump / step, 0.5, 1))
             levels = {level for n in near for level in pixels[n].flat}
-            if len(levels) == 1 and levels.pop() < 16:
+            if levels == {128.0} if is_chroma else len(levels) == 1 and levels.pop() < 16:
                 weights[y, x] = 0
     return weights
 

@@ -67,7 +67,7 @@ class Corrected(NamedTuple):
     pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, upright
     before: Pixels  # the same, as the file decodes
     about: metadata.Metadata
-    planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected
+    planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected; none of a lossless JPEG
 
 
 class Corrector:
@@ -130,6 +130,8 @@ class Corrector:
     def through_nets(self, picture: images.Jpeg, watch: Watch | None = None) -> list[NetPlane]:
         """The planes of an image as the nets make them."""
         total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
+        if watch and not picture.planes:  # a lossless JPEG
+            watch(1.0)
         for component, plane in enumerate(picture.planes):
             size, before = plane.samples.size, done
             chosen = choice.choose(self.nets, plane.table, component)
@@ -238,7 +240,9 @@ def _mean_size(change: Floats) -> float:
 
 
 def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
-    """Add the changes of luma, and of Cb and Cr if they are given, to decoded pixels."""
+    """Add the changes of luma, and of Cb and Cr, if they are given, to decoded pixels."""
+    if not changes:
+        return pixels.copy()
     luma, *colours = changes
     chroma = [Image.fromarray(change) for change in colours]
     result = np.empty_like(pixels)

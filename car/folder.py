@@ -216,6 +216,7 @@ class Outcome:
     skipped: int = 0  # of them, as their results were there
     begun: int = 0  # of the rest
     bad: list[str] = field(default_factory=list)  # names
+    lossless: list[str] = field(default_factory=list)  # names of lossless JPEGs, which stay as they are
     rows: dict[str, figures.Row] = field(default_factory=dict)  # by name, of those with a BMP
 
 
@@ -260,6 +261,8 @@ def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcom
                 say.bad(reason)
                 continue
             say.saved(jpg, saved)
+            if not saved.planes:
+                outcome.lossless.append(jpg.name)
             if saved.row:
                 outcome.rows[jpg.stem] = saved.row
                 csv.write_if_due(outcome.rows)
@@ -290,7 +293,8 @@ class Saying:
             self._left_said.update(left)
         for line in saved.damaged:
             cli.say(f"{jpg.name}: {line}")
-        cli.detail(f"{jpg.name}: {'; '.join(map(describe, COMPONENTS, saved.planes))}")
+        described = "; ".join(map(describe, COMPONENTS, saved.planes))
+        cli.detail(f"{jpg.name}: {described or 'lossless JPEG, nothing to correct'}")
         if saved.row:
             cli.say(figures.describe(saved.row))
         self._pixels += saved.pixels
@@ -326,6 +330,8 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     already = f", {outcome.skipped} were there already" if outcome.skipped else ""
     done = outcome.begun - len(outcome.bad)
     cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
+    if outcome.lossless:
+        cli.say(f"lossless JPEGs, nothing to correct, pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:
         raise Stopped(f"stopped by {stop.name()}; with --skip-existing the same command goes on")
     if outcome.rows:

@@ -35,6 +35,23 @@ LOSSLESS_TYPES: tuple[tuple[bytes, type[ImageFile]], ...] = (
     *((start, TiffImageFile) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((b"P%d" % number, PpmImageFile) for number in range(1, 7)),
 )
+# Of files that are not read, so that the reason can name them: by the bytes from some place on.
+FOREIGN_TYPES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    *((4, b"ftyp" + brand, "AVIF") for brand in (b"avif", b"avis")),
+    *((4, b"ftyp" + brand, "HEIC") for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")),
+    (4, b"JXL ", "JPEG XL"),
+    (4, b"jP  ", "JPEG 2000"),
+)
+# Kinds of JPEG by their frame's marker (T.81, table B.1); those that are not named are the usual ones.
+LOSSLESS, ARITHMETIC = (0xC3,), (0xC9, 0xCA)
+UNSUPPORTED_FRAMES = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xDE), "hierarchical"),
+    **dict.fromkeys((0xCD, 0xCE, 0xCF), "hierarchical with arithmetic coding"),
+    0xCB: "lossless with arithmetic coding",
+}
 MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
@@ -53,7 +70,7 @@ class Jpeg(NamedTuple):
     """A decoded JPEG on its coded grid, before any EXIF rotation."""
 
     pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
-    planes: tuple[Plane, ...]  # luma, and Cb and Cr of a file that codes them
+    planes: tuple[Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
     about: metadata.Metadata  # without a profile where that was used up in converting CMYK
 
 
@@ -110,10 +127,13 @@ def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
     """
     if not data.startswith(b"\xff\xd8\xff"):
         raise BadImage(f"is not a JPEG{_type_of(data)}")
+    _check_frame(frame_of(data))
     try:
         image = FirstPicture(io.BytesIO(data))
-    except Exception as error:  # whatever Pillow's parsing stumbles over
-        raise BadImage(f"its header is damaged: {error}") from error
+    except (
+        Exception
+    ) as error:  # whatever Pillow's parsing stumbles over; its texts are of Python, not for people
+        raise BadImage("its header is damaged or cut") from error
     _check_size(image, max_pixels)
     if image.width * image.height > LARGEST_JPEG_PIXELS_PER_BYTE * len(data):
         raise BadImage(f"says {image.width}x{image.height}, which {len(data)} bytes cannot hold")
@@ -126,18 +146,19 @@ def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
     """Open an image of one of LOSSLESS_TYPES from bytes; only the header is read. Raises BadImage."""
     kind = next((kind for start, kind in LOSSLESS_TYPES if data.startswith(start)), None)
     if kind is None:
-        raise BadImage("is not an image of a known type")
+        raise BadImage(f"is not an image of a known type{_type_of(data)}")
     try:
         image = kind(io.BytesIO(data))
     except Exception as error:  # whatever Pillow's parsing stumbles over
-        raise BadImage(f"its header is damaged: {error}") from error
+        raise BadImage("its header is damaged, cut, or of a kind that cannot be read") from error
     _check_size(image, max_pixels)
     return image
 
 
 def _type_of(data: bytes) -> str:
     """What foreign bytes are, where that is easily told: " but PNG", else nothing."""
-    return next((f" but {kind.format}" for start, kind in LOSSLESS_TYPES if data.startswith(start)), "")
+    types = [(0, start, kind.format) for start, kind in LOSSLESS_TYPES] + list(FOREIGN_TYPES)
+    return next((f" but {name}" for place, start, name in types if data.startswith(start, place)), "")
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -149,15 +170,69 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise BadImage(f"says {size}: no pixels")
 
 
-def scans_of(data: bytes) -> int:
-    """The number of scans of a JPEG, from its markers as libjpeg finds them (T.81, B.1.1.2)."""
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, place of its length) of a JPEG's segments, as libjpeg finds them (T.81, B.1.1.2)."""
     marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
-    scans, found = 0, marker.search(data)
+    found = marker.search(data)
     while found and found[1] != b"\xd9":
-        scans += found[1] == b"\xda"
         place = found.end()
+        yield found[1][0], place
         found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
-    return scans
+
+
+def scans_of(data: bytes) -> int:
+    """The number of scans of a JPEG."""
+    return sum(marker == 0xDA for marker, _ in _segments(data))
+
+
+class Frame(NamedTuple):
+    """A JPEG's frame header (T.81, B.2.2)."""
+
+    marker: int  # 0xC0..0xCF; 0xDE of a hierarchical one
+    bits: int  # a sample
+    components: int
+
+
+def frame_of(data: bytes) -> Frame | None:
+    """The first frame header of a JPEG; None where none comes before the first scan."""
+    for marker, place in _segments(data):
+        header = data[place + 2 : place + 8]  # bits, height, width, number of components
+        if marker in (*range(0xC0, 0xD0), 0xDE) and marker not in (0xC4, 0xC8, 0xCC) and len(header) == 6:
+            return Frame(marker, header[0], header[5])
+        if marker == 0xDA:
+            break
+    return None
+
+
+def _check_frame(frame: Frame | None) -> None:
+    """Raise BadImage for a kind of JPEG that cannot be read. One without a frame is left to Pillow."""
+    if frame is None:
+        return
+    if frame.marker in UNSUPPORTED_FRAMES:
+        raise BadImage(f"is a JPEG of a rare kind, {UNSUPPORTED_FRAMES[frame.marker]}: not supported")
+    if frame.bits != 8:
+        raise BadImage(f"{frame.bits} bits a sample: not supported")
+    if frame.components not in (1, 3, 4):
+        raise BadImage(f"{frame.components} components: not supported")
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether a JPEG is a lossless one (SOF3): nothing was lost, and there is nothing to correct."""
+    frame = frame_of(data)
+    return frame is not None and frame.marker in LOSSLESS
+
+
+@contextlib.contextmanager
+def _decoding(data: bytes) -> Iterator[None]:
+    """Name a rare kind of JPEG where Pillow, as it is built here, cannot decode it."""
+    try:
+        yield
+    except OSError as error:
+        frame = frame_of(data)
+        if frame and frame.marker in (*LOSSLESS, *ARITHMETIC):
+            kind = "lossless JPEG" if frame.marker in LOSSLESS else "arithmetic coding"
+            raise BadImage(f"cannot be decoded: {kind}, damaged or not supported: {error}") from error
+        raise
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:
@@ -216,8 +291,10 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
     about = metadata.read(image)
     if image.mode == "CMYK":
         about = about._replace(icc_profile=None)
-    pixels = _to_plain(image)
-    return Jpeg(pixels, _coded_planes(image, data, pixels), about)
+    with _decoding(data):
+        pixels = _to_plain(image)
+    planes = () if is_lossless(data) else _coded_planes(image, data, pixels)
+    return Jpeg(pixels, planes, about)
 
 
 def _coded_planes(image: JpegImageFile, data: bytes, pixels: Pixels) -> tuple[Plane, ...]:
@@ -308,10 +385,10 @@ def _to_plain(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
-def _open_by_name(path: Path, max_pixels: int) -> ImageFile:
-    """Open a JPEG, or an image of a lossless type, as the path's suffix says. Raises BadImage."""
+def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:
+    """Open a JPEG, or an image of a lossless type, from bytes, as the path's suffix says. Raises BadImage."""
     opening = _open_jpeg if path.suffix.lower() in JPEG_SUFFIXES else _open_lossless
-    return opening(_read_bytes(path, max_pixels), max_pixels)
+    return opening(data, max_pixels)
 
 
 def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -320,7 +397,7 @@ def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
     16-bit grey images are scaled to 8 bits, transparency is dropped.
     """
     with reading(path.name):
-        image = _open_by_name(path, max_pixels)
+        image = _open_by_name(path, _read_bytes(path, max_pixels), max_pixels)
         return metadata.upright(_to_plain(image), metadata.read(image).orientation)
 
 
@@ -330,13 +407,17 @@ class Luma(NamedTuple):
     samples: Pixels  # uint8 [H, W]
     orientation: int  # by EXIF, 1..8
     table: Floats | None  # float32 [8, 8], of quantisation, of a JPEG that codes luma
+    lossless: bool = False  # a lossless JPEG
 
 
 def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Luma:
     """Read any image's luma as it is coded. Raises BadImage."""
     with reading(path.name):
-        image, table = _open_by_name(path, max_pixels), None
+        data = _read_bytes(path, max_pixels)
+        image, table = _open_by_name(path, data, max_pixels), None
         orientation = metadata.read(image).orientation
+        if isinstance(image, JpegImageFile) and is_lossless(data):
+            return Luma(luma_of(_to_plain(image)), orientation, None, lossless=True)
         if isinstance(image, JpegImageFile):
             if jpeg.coded_as_ycbcr(image):
                 table = jpeg.table_of(image, 0)

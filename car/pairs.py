@@ -46,6 +46,8 @@ def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> Pair:
     Raises BadImage, also where the JPG cannot have been made from that BMP, unless any_pair is set.
     """
     coded, clean = images.read_coded_luma(jpg), images.read_luma(bmp)
+    if coded.lossless:
+        raise BadImage(f"{jpg.name}: lossless JPEG: nothing to learn from")
     decoded = metadata.upright(coded.samples, coded.orientation)
     images.check_same_size(jpg, decoded, clean)
     if not any_pair:

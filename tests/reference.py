@@ -325,3 +325,27 @@ def cmyk_profile() -> bytes:
     )
     header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + struct.pack(">I", 2) + tags + body
+
+
+def lossless_jpeg(pixels: Array) -> bytes:
+    """Grey [H, W] or RGB [H, W, 3] as a lossless JPEG (T.81, Annex H): predictor 1, Huffman codes of 4 bits."""
+    samples = np.atleast_3d(pixels).astype(int)
+    height, width, components = samples.shape
+    predicted = np.empty_like(samples)
+    predicted[:, 1:] = samples[:, :-1]
+    predicted[1:, 0] = samples[:-1, 0]
+    predicted[0, 0] = 128
+    bits = ""
+    for difference in (samples - predicted).ravel():
+        size = abs(int(difference)).bit_length()
+        low = difference if difference >= 0 else difference + (1 << size) - 1
+        bits += f"{size:04b}" + (f"{low:0{size}b}" if size else "")
+    bits += "1" * (-len(bits) % 8)
+    scan = bytes(int(bits[n : n + 8], 2) for n in range(0, len(bits), 8)).replace(b"\xff", b"\xff\0")
+    names = range(ord("R"), ord("R") + 1) if components == 1 else b"RGB"
+    frame = struct.pack(">BHHB", 8, height, width, components) + b"".join(bytes([n, 0x11, 0]) for n in names)
+    codes = bytes([0, 0, 0, 0, 9]) + bytes(12) + bytes(range(9))
+    start = bytes([components]) + b"".join(bytes([n, 0]) for n in names) + bytes([1, 0, 0])
+    segments = ((0xC3, frame), (0xC4, codes), (0xDA, start))
+    head = b"".join(bytes([0xFF, m]) + struct.pack(">H", len(d) + 2) + d for m, d in segments)
+    return b"\xff\xd8" + head + scan + b"\xff\xd9"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run
 from PIL import Image, ImageCms, ImageOps
-from reference import cmyk_profile, corrected_jpeg, direct_convolution, plain_ssim, zero_padded
+from reference import cmyk_profile, corrected_jpeg, direct_convolution, lossless_jpeg, plain_ssim, zero_padded
 
 WEIGHTS = ROOT / "pretrained/model_checkpoint.npz"
 
@@ -438,3 +438,16 @@ def test_the_readme_example_from_python(tmp_path, monkeypatch, capsys):
     (tmp_path / "data/coffee.jpg").write_bytes((ROOT / "samples/coffee.jpg").read_bytes())
     run("run_car_images.py", tmp_path, "pretrained", "data", "results")
     np.testing.assert_array_equal(names["corrected"].pixels, pixels(tmp_path / "results/coffee_car.bmp"))
+
+
+def test_a_lossless_jpeg_stays_and_a_neutral_one_stays_neutral(tmp_path):
+    (tmp_path / "data").mkdir()
+    lossless = np.asarray(photograph((40, 30)))
+    (tmp_path / "data/a.jpg").write_bytes(lossless_jpeg(lossless))
+    save_jpeg(tmp_path / "data", "b.jpg", photograph((64, 48), "L").convert("RGB"))
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results").out
+    assert "corrected 2 of 2" in printed
+    assert "lossless JPEGs, nothing to correct, pixels as they were: 1 (a.jpg)" in printed
+    np.testing.assert_array_equal(pixels(tmp_path / "results/a_car.bmp"), lossless)
+    result = pixels(tmp_path / "results/b_car.bmp")
+    assert (result == result[..., :1]).all() and (result != pixels(tmp_path / "data/b.jpg")).mean() > 0.3

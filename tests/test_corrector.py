@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from reference import CHROMA_50, LUMA_50, Array, doubled, limited
+from reference import CHROMA_50, LUMA_50, Array, doubled, limited, lossless_jpeg
 
 from car import correct, images
 from car.choice import Choice
@@ -531,3 +531,12 @@ def test_neutral_ground_beside_colours_stays_neutral() -> None:
     np.testing.assert_array_equal(red[neutral], blue[neutral])
     before = corrected.before.astype(int)
     assert np.abs((blue - green) - (before[..., 2] - before[..., 1]))[:, 160:].mean() > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"ignore_header": True, "luma_only": True}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_lossless_jpeg_stays_as_it_is(mode: str, options: dict[str, Any]) -> None:
+    pixels, told = np.asarray(photograph(40, 30, mode)), list[float]()
+    corrected = corrector(plus(3), **options).correct(lossless_jpeg(pixels), told.append)
+    np.testing.assert_array_equal(corrected.pixels, pixels)
+    assert corrected.planes == () and told == [1]

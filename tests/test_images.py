@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
-from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled
+from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled, lossless_jpeg
 
 from car import images
 from car.errors import BadImage, UserError
@@ -280,8 +280,15 @@ def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(coded(photograph(8, 8), kind))
     assert reason(path) == f"is not a JPEG but {kind}"
-    path.write_bytes(b"GIF89a")
-    assert reason(path) == "is not a JPEG"
+    for start, name in (
+        (b"GIF89a", "GIF"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+        (b"\0\0\0\x20ftypavif", "AVIF"),
+        (b"\0\0\0\x20ftypheic", "HEIC"),
+        (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    ):
+        path.write_bytes(start)
+        assert reason(path) == f"is not a JPEG but {name}"
     path.write_bytes(b"P7\n")
     assert reason(path) == "is not a JPEG"
 
@@ -289,7 +296,7 @@ def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
 def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
     path, data = tmp_path / "a.jpg", coded(photograph(48, 32))
     path.write_bytes(data[:30])
-    assert reason(path).startswith("its header is damaged: ")
+    assert reason(path).startswith("its header is damaged")
     path.write_bytes(data[:-80])
     said = reason(path)
     assert said.startswith("cannot be decoded: ") and len(said) > 24
@@ -297,11 +304,55 @@ def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
         images.decode_jpeg(data[:-80])
     path = tmp_path / "a.png"
     path.write_bytes(coded(photograph(48, 32), "PNG")[:20])
-    assert reason(path, images.read_pixels).startswith("its header is damaged: ")
+    assert reason(path, images.read_pixels).startswith("its header is damaged")
     path.write_bytes(coded(photograph(48, 32), "PNG")[:900])
     assert reason(path, images.read_luma).startswith("cannot be decoded: ")
     path.write_bytes(b"GIF89a")
-    assert reason(path, images.read_luma) == "is not an image of a known type"
+    assert reason(path, images.read_luma) == "is not an image of a known type but GIF"
+
+
+@pytest.mark.parametrize(
+    "marker, bits, components, words",
+    [
+        (0xC0, 12, 1, "12 bits a sample: not supported"),
+        (0xC3, 16, 1, "16 bits a sample: not supported"),
+        (0xC0, 8, 2, "2 components: not supported"),
+        (0xC5, 8, 1, "is a JPEG of a rare kind, hierarchical: not supported"),
+        (0xDE, 8, 1, "is a JPEG of a rare kind, hierarchical: not supported"),
+        (0xCD, 8, 1, "is a JPEG of a rare kind, hierarchical with arithmetic coding: not supported"),
+        (0xCB, 8, 1, "is a JPEG of a rare kind, lossless with arithmetic coding: not supported"),
+    ],
+)
+def test_rare_kinds_of_jpeg_are_named(
+    tmp_path: Path, marker: int, bits: int, components: int, words: str
+) -> None:
+    data = bytearray(coded(photograph(16, 8, "L")))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4], data[frame + 9] = marker, bits, components
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert reason(tmp_path / "a.jpg") == words
+    assert reason(tmp_path / "a.jpg", images.read_luma) == words
+
+
+@pytest.mark.parametrize("start", [b"\xff\xe0\0\7JFIF\0", b"\xff\xc0\0\4\x08\0", b"\xff\xdb\0"])
+def test_damaged_headers_are_said_in_words(tmp_path: Path, start: bytes) -> None:
+    """An APP0 that is too short, a frame without its size, a cut: Pillow speaks of buffers there."""
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + start)
+    assert reason(tmp_path / "a.jpg") == "its header is damaged or cut"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_lossless_jpegs(tmp_path: Path, mode: str) -> None:
+    pixels = np.asarray(photograph(40, 30, mode))
+    (tmp_path / "a.jpg").write_bytes(lossless_jpeg(pixels))
+    picture = images.read_jpeg(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert picture.planes == ()
+    luma = images.read_coded_luma(tmp_path / "a.jpg")
+    assert luma.lossless and luma.table is None
+    np.testing.assert_array_equal(luma.samples, images.luma_of(pixels))
+    (tmp_path / "a.jpg").write_bytes(lossless_jpeg(pixels)[:-200])
+    assert "cannot be decoded: lossless JPEG" in reason(tmp_path / "a.jpg")
 
 
 def test_a_fault_without_a_text_is_named_by_its_kind(tmp_path: Path) -> None:

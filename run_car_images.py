@@ -78,6 +78,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
+        "--bits",
+        type=cli.whole_number(9, 16),
+        metavar="N",
+        help="bits that grey clean images of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
+    )
+    parser.add_argument(
         "--max-pixels",
         type=cli.positive,
         default=MAX_PIXELS,
@@ -104,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import folder, weights
+    from car import folder, images, weights
 
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
@@ -124,7 +130,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_pixels=args.max_pixels,
     )
     job = folder.Job(
-        args.data, args.results, args.format, args.compare, args.skip_existing, args.part, args.parts
+        args.data,
+        args.results,
+        args.format,
+        args.compare,
+        args.skip_existing,
+        args.part,
+        args.parts,
+        images.Depth(args.bits),
     )
     args.results.mkdir(parents=True, exist_ok=True)
     with files.part_locked(args.results, args.part, args.parts) as lock:

@@ -35,6 +35,7 @@ class Job:
     skip_existing: bool = False
     part: int = 1  # of how many parts, from 1: shards
     parts: int = 1
+    depth: images.Depth = field(default_factory=images.Depth)  # of the clean pictures
 
     def result(self, jpg: Path) -> Path:
         """Where the result of a JPEG goes."""
@@ -144,7 +145,7 @@ def load(job: Job, corrector: Corrector, jpg: Path) -> Loaded:
     picture, bmp = corrector.decode(jpg), images.find_bmp(jpg)
     if bmp is None:
         return Loaded(picture, None)
-    truth = images.read_pixels(bmp, corrector.max_pixels)
+    truth = images.read_pixels(bmp, corrector.max_pixels, job.depth)
     images.check_same_size(jpg, metadata.upright(picture.pixels, picture.about.orientation), truth)
     return Loaded(picture, truth)
 
@@ -330,6 +331,8 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     already = f", {outcome.skipped} were there already" if outcome.skipped else ""
     done = outcome.begun - len(outcome.bad)
     cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
+    if depth := job.depth.describe():
+        cli.say(f"clean pictures: {depth}")
     if outcome.lossless:
         cli.say(f"lossless JPEGs, nothing to correct, pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:

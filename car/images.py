@@ -9,10 +9,12 @@ import io
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -56,6 +58,7 @@ MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
 LARGEST_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
+SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 
 
@@ -371,18 +374,73 @@ def _draft(data: bytes, mode: str, halved: bool = False) -> Pixels:
     return np.asarray(image)
 
 
-def _to_plain(image: Image.Image) -> Pixels:
+@dataclass
+class Depth:
+    """How many bits images of 16 bits use, and what was found of those that were read with it."""
+
+    bits: int | None = None  # 9..16; None: 12 where no level is higher, else 16
+    images: int = 0  # that were read
+    found: int = 0  # of them those that were taken for 12 bits, as nothing said it
+
+    def describe(self) -> str:
+        """What was found, for people; nothing where no image was taken for 12 bits."""
+        if not self.found:
+            return ""
+        return f"{self.found} of {self.images} images use {SCANNER_BITS} of 16 bits: scaled by that (--bits)"
+
+    def scaled(self, levels: Pixels | npt.NDArray[Any]) -> Pixels:
+        """Grey levels [H, W] of 16 bits as uint8. Raises BadImage for levels that the bits do not hold."""
+        lowest, highest = int(levels.min()), int(levels.max())
+        if lowest < 0 or highest > 65535:
+            raise BadImage("has grey levels outside 0..65535")
+        bits = self.bits or (SCANNER_BITS if highest < 2**SCANNER_BITS else 16)
+        if highest >= 2**bits:
+            raise BadImage(f"has grey level {highest}, which {bits} bits do not hold (--bits)")
+        self.found += self.bits is None and bits == SCANNER_BITS
+        return _scaled(levels, bits)
+
+
+def _scaled(levels: npt.NDArray[Any], bits: int) -> Pixels:
+    """Levels of 0..2**bits - 1 as 0..255, to the nearest."""
+    most = 2**bits - 1
+    return ((levels.astype(np.int64) * 510 + most) // (2 * most)).astype(np.uint8)
+
+
+def _is_colour_of_16_bits(image: Image.Image) -> bool:
+    """Whether an opened image has 16 bits a sample, of which Pillow gives the upper eight alone."""
+    if not isinstance(image, ImageFile) or not image.tile or image.mode.startswith("I"):
+        return False
+    args = image.tile[0].args
+    raw = args if isinstance(args, str) else str(args[0]) if args else ""
+    return ";16" in raw or _largest_level(image) == 65535
+
+
+def _largest_level(image: Image.Image) -> int | None:
+    """The largest level that an opened PGM or PPM declares, by which Pillow scales it."""
+    if not isinstance(image, PpmImageFile) or not image.tile or not isinstance(image.tile[0].args, tuple):
+        return None
+    return int(image.tile[0].args[-1])
+
+
+def _to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
     """Turn an opened image of any mode into uint8 grey [H, W] or RGB [H, W, 3] pixels on its grid."""
+    depth = depth or Depth()
+    depth.images += 1
     if image.mode == "CMYK":
         image = _cmyk_to_rgb(image)
     if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise BadImage("has grey levels outside 0..65535")
-        return ((levels + 128) // 257).astype(np.uint8)  # 65535 becomes 255
+        declared = _largest_level(image) not in (None, 65535)  # Pillow has scaled such a map to 16 bits
+        levels = np.asarray(image)
+        return _scaled(levels, 16) if declared else depth.scaled(levels)
     if image.mode == "F":
         raise BadImage("holds floating-point grey levels, whose range is not known")
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    is_colour_of_16_bits = _is_colour_of_16_bits(image)
+    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    # Of 12 bits the upper eight of 16 hold four, too few to be scaled.
+    if is_colour_of_16_bits and depth.bits != 16 and (depth.bits or pixels.max() < 16):
+        bits = depth.bits or SCANNER_BITS
+        raise BadImage(f"uses {bits} of its 16 bits in colour, which cannot be read here; save it as 8 bits")
+    return pixels
 
 
 def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:
@@ -391,14 +449,14 @@ def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:
     return opening(data, max_pixels)
 
 
-def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_pixels(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | None = None) -> Pixels:
     """Read any image as uint8 pixels, grey [H, W] or RGB [H, W, 3], upright. Raises BadImage.
 
-    16-bit grey images are scaled to 8 bits, transparency is dropped.
+    16-bit grey images are scaled to 8 bits as depth says, transparency is dropped.
     """
     with reading(path.name):
         image = _open_by_name(path, _read_bytes(path, max_pixels), max_pixels)
-        return metadata.upright(_to_plain(image), metadata.read(image).orientation)
+        return metadata.upright(_to_plain(image, depth), metadata.read(image).orientation)
 
 
 class Luma(NamedTuple):
@@ -410,7 +468,7 @@ class Luma(NamedTuple):
     lossless: bool = False  # a lossless JPEG
 
 
-def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Luma:
+def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | None = None) -> Luma:
     """Read any image's luma as it is coded. Raises BadImage."""
     with reading(path.name):
         data = _read_bytes(path, max_pixels)
@@ -422,16 +480,16 @@ def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Luma:
             if jpeg.coded_as_ycbcr(image):
                 table = jpeg.table_of(image, 0)
             image.draft("L", None)  # libjpeg then gives the Y component alone
-        return Luma(luma_of(_to_plain(image)), orientation, table)
+        return Luma(luma_of(_to_plain(image, depth)), orientation, table)
 
 
-def read_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | None = None) -> Pixels:
     """Read any image as luma, uint8 [H, W], upright. Raises BadImage.
 
     Grey images as they are; colour ones through full-range BT.601, which for a JPEG is the
     plane that the file codes.
     """
-    luma = read_coded_luma(path, max_pixels)
+    luma = read_coded_luma(path, max_pixels, depth)
     return metadata.upright(luma.samples, luma.orientation)
 
 

@@ -451,3 +451,18 @@ def test_a_lossless_jpeg_stays_and_a_neutral_one_stays_neutral(tmp_path):
     np.testing.assert_array_equal(pixels(tmp_path / "results/a_car.bmp"), lossless)
     result = pixels(tmp_path / "results/b_car.bmp")
     assert (result == result[..., :1]).all() and (result != pixels(tmp_path / "data/b.jpg")).mean() > 0.3
+
+
+def test_a_truth_of_12_bits_is_scaled_by_them_or_as_told(tmp_path):
+    clean = photograph((64, 48), "L")
+    save_jpeg(tmp_path / "data", "a.jpg", clean)
+    Image.fromarray((np.asarray(clean).astype(np.uint32) * 4095 // 255).astype(np.uint16)).save(
+        tmp_path / "data/a.bmp", "PNG"
+    )
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results").out
+    assert "clean pictures: 1 of 1 images use 12 of 16 bits: scaled by that (--bits)" in printed
+    with open(tmp_path / "results/figures.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert 20 < float(next(value for key, value in row.items() if "psnr" in key)) < 50
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--bits", 11, status=1).out
+    assert "which 11 bits do not hold (--bits)" in printed

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -586,3 +587,59 @@ def test_pixels_as_a_jpeg() -> None:
         assert [component[1:3] for component in coded_again.layer] == (
             [(2, 2), (1, 1), (1, 1)] if image.mode == "RGB" else [(1, 1)]
         )
+
+
+# ---- the depth of 16 bits --------------------------------------------------------------------
+
+
+def colour_of_16_bits(levels: Array) -> bytes:
+    """An RGB PNG of 16 bits a sample, which Pillow cannot write: uint16 [H, W, 3]."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    size = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_12_bits_of_16_are_found_or_told(tmp_path: Path, name: str) -> None:
+    levels = np.array([[0, 8, 9, 2048, 4094, 4095]], np.uint16)
+    path, found = saved(tmp_path, name, Image.fromarray(levels)), images.Depth()
+    assert images.read_pixels(path, depth=found).tolist() == [[0, 0, 1, 128, 255, 255]]
+    assert images.read_luma(path).tolist() == [[0, 0, 1, 128, 255, 255]]
+    assert found.describe() == "1 of 1 images use 12 of 16 bits: scaled by that (--bits)"
+    told = images.Depth(16)
+    assert images.read_pixels(path, depth=told).tolist() == [[0, 0, 0, 8, 16, 16]]
+    assert images.read_pixels(path, depth=images.Depth(14)).tolist() == [[0, 0, 0, 32, 64, 64]]
+    assert told.describe() == ""
+    with pytest.raises(BadImage, match=r"has grey level 4095, which 11 bits do not hold \(--bits\)"):
+        images.read_pixels(path, depth=images.Depth(11))
+    levels[0, 0] = 4096
+    path = saved(tmp_path, name, Image.fromarray(levels))
+    assert images.read_pixels(path, depth=found).tolist() == [[16, 0, 0, 8, 16, 16]]
+    assert found.describe().startswith("1 of 2 images")
+
+
+@pytest.mark.parametrize("depth", [None, 9, 16])
+def test_a_map_tells_its_own_depth(tmp_path: Path, depth: int | None) -> None:
+    """The second one is dark: 255 of 4095 is 4081 of 65535, which is no 12 bits."""
+    for levels, wanted in (([0, 2048, 4095], [0, 128, 255]), ([0, 16, 255], [0, 1, 16])):
+        data = b"P5 3 1 4095\n" + np.array(levels, ">u2").tobytes()
+        (tmp_path / "a.pgm").write_bytes(data)
+        assert images.read_pixels(tmp_path / "a.pgm", depth=images.Depth(depth)).tolist() == [wanted]
+
+
+def test_colour_of_12_bits_in_16_is_refused(tmp_path: Path) -> None:
+    levels = np.full((2, 2, 3), 4095, np.uint16)
+    path = tmp_path / "a.png"
+    path.write_bytes(colour_of_16_bits(levels))
+    assert reason(path, images.read_pixels).startswith("uses 12 of its 16 bits in colour")
+    assert images.read_pixels(path, depth=images.Depth(16)).tolist() == [[[15] * 3] * 2] * 2
+    path.write_bytes(colour_of_16_bits(levels + 1))
+    assert images.read_pixels(path).tolist() == [[[16] * 3] * 2] * 2
+    with pytest.raises(BadImage, match="uses 12 of its 16 bits"):
+        images.read_pixels(path, depth=images.Depth(12))
+    dark = saved(tmp_path, "b.png", Image.new("RGB", (2, 2), (3, 2, 1)))  # 8 bits
+    assert images.read_pixels(dark).tolist() == [[[3, 2, 1]] * 2] * 2

@@ -6,7 +6,6 @@ All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and gre
 
 import contextlib
 import io
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,13 +46,6 @@ FOREIGN_TYPES = (
     (4, b"JXL ", "JPEG XL"),
     (4, b"jP  ", "JPEG 2000"),
 )
-# Kinds of JPEG by their frame's marker (T.81, table B.1); those that are not named are the usual ones.
-LOSSLESS, ARITHMETIC = (0xC3,), (0xC9, 0xCA)
-UNSUPPORTED_FRAMES = {
-    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xDE), "hierarchical"),
-    **dict.fromkeys((0xCD, 0xCE, 0xCF), "hierarchical with arithmetic coding"),
-    0xCB: "lossless with arithmetic coding",
-}
 MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
@@ -130,7 +122,7 @@ def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
     """
     if not data.startswith(b"\xff\xd8\xff"):
         raise BadImage(f"is not a JPEG{_type_of(data)}")
-    _check_frame(frame_of(data))
+    _check_frame(jpeg.frame_of(data))
     try:
         image = FirstPicture(io.BytesIO(data))
     except (
@@ -140,7 +132,7 @@ def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
     _check_size(image, max_pixels)
     if image.width * image.height > LARGEST_JPEG_PIXELS_PER_BYTE * len(data):
         raise BadImage(f"says {image.width}x{image.height}, which {len(data)} bytes cannot hold")
-    if data.count(b"\xff\xda") > MAX_SCANS and scans_of(data) > MAX_SCANS:
+    if data.count(b"\xff\xda") > MAX_SCANS and jpeg.scans_of(data) > MAX_SCANS:
         raise BadImage(f"has over {MAX_SCANS} scans")
     return image
 
@@ -173,56 +165,16 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise BadImage(f"says {size}: no pixels")
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, place of its length) of a JPEG's segments, as libjpeg finds them (T.81, B.1.1.2)."""
-    marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
-    found = marker.search(data)
-    while found and found[1] != b"\xd9":
-        place = found.end()
-        yield found[1][0], place
-        found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
-
-
-def scans_of(data: bytes) -> int:
-    """The number of scans of a JPEG."""
-    return sum(marker == 0xDA for marker, _ in _segments(data))
-
-
-class Frame(NamedTuple):
-    """A JPEG's frame header (T.81, B.2.2)."""
-
-    marker: int  # 0xC0..0xCF; 0xDE of a hierarchical one
-    bits: int  # a sample
-    components: int
-
-
-def frame_of(data: bytes) -> Frame | None:
-    """The first frame header of a JPEG; None where none comes before the first scan."""
-    for marker, place in _segments(data):
-        header = data[place + 2 : place + 8]  # bits, height, width, number of components
-        if marker in (*range(0xC0, 0xD0), 0xDE) and marker not in (0xC4, 0xC8, 0xCC) and len(header) == 6:
-            return Frame(marker, header[0], header[5])
-        if marker == 0xDA:
-            break
-    return None
-
-
-def _check_frame(frame: Frame | None) -> None:
+def _check_frame(frame: jpeg.Frame | None) -> None:
     """Raise BadImage for a kind of JPEG that cannot be read. One without a frame is left to Pillow."""
     if frame is None:
         return
-    if frame.marker in UNSUPPORTED_FRAMES:
-        raise BadImage(f"is a JPEG of a rare kind, {UNSUPPORTED_FRAMES[frame.marker]}: not supported")
+    if frame.marker in jpeg.UNSUPPORTED_FRAMES:
+        raise BadImage(f"is a JPEG of a rare kind, {jpeg.UNSUPPORTED_FRAMES[frame.marker]}: not supported")
     if frame.bits != 8:
         raise BadImage(f"{frame.bits} bits a sample: not supported")
     if frame.components not in (1, 3, 4):
         raise BadImage(f"{frame.components} components: not supported")
-
-
-def is_lossless(data: bytes) -> bool:
-    """Whether a JPEG is a lossless one (SOF3): nothing was lost, and there is nothing to correct."""
-    frame = frame_of(data)
-    return frame is not None and frame.marker in LOSSLESS
 
 
 @contextlib.contextmanager
@@ -231,9 +183,9 @@ def _decoding(data: bytes) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        frame = frame_of(data)
-        if frame and frame.marker in (*LOSSLESS, *ARITHMETIC):
-            kind = "lossless JPEG" if frame.marker in LOSSLESS else "arithmetic coding"
+        frame = jpeg.frame_of(data)
+        if frame and frame.marker in (*jpeg.LOSSLESS, *jpeg.ARITHMETIC):
+            kind = "lossless JPEG" if frame.marker in jpeg.LOSSLESS else "arithmetic coding"
             raise BadImage(f"cannot be decoded: {kind}, damaged or not supported: {error}") from error
         raise
 
@@ -296,7 +248,7 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
         about = about._replace(icc_profile=None)
     with _decoding(data):
         pixels = _to_plain(image)
-    planes = () if is_lossless(data) else _coded_planes(image, data, pixels)
+    planes = () if jpeg.is_lossless(data) else _coded_planes(image, data, pixels)
     return Jpeg(pixels, planes, about)
 
 
@@ -474,7 +426,7 @@ def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | Non
         data = _read_bytes(path, max_pixels)
         image, table = _open_by_name(path, data, max_pixels), None
         orientation = metadata.read(image).orientation
-        if isinstance(image, JpegImageFile) and is_lossless(data):
+        if isinstance(image, JpegImageFile) and jpeg.is_lossless(data):
             return Luma(luma_of(_to_plain(image)), orientation, None, lossless=True)
         if isinstance(image, JpegImageFile):
             if jpeg.coded_as_ycbcr(image):

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled, lossless_jpeg
 
-from car import images
+from car import images, jpeg
 from car.errors import BadImage, UserError
 
 SAMPLES = ROOT / "samples"
@@ -413,14 +413,14 @@ def test_a_size_that_the_bytes_cannot_hold(tmp_path: Path) -> None:
 
 def test_scans_are_counted_as_the_decoder_finds_them() -> None:
     one, many = coded(photograph(40, 30)), coded(photograph(40, 30), progressive=True)
-    assert (images.scans_of(one), images.scans_of(many)) == (1, 10)
-    assert images.scans_of(coded(photograph(40, 30, "L"), progressive=True)) == 6
+    assert (jpeg.scans_of(one), jpeg.scans_of(many)) == (1, 10)
+    assert jpeg.scans_of(coded(photograph(40, 30, "L"), progressive=True)) == 6
     hidden = coded(photograph(16, 16), comment=b"\xff\xda" * 50)
-    assert hidden.count(b"\xff\xda") == 51 and images.scans_of(hidden) == 1
-    assert images.scans_of(one + b"\0\2\xff\xda\0\2") == 1  # behind the end
-    assert images.scans_of(b"\xff\xd8\xff\xda\0\0\xff\xda\0\2\xff\x01\xff\xd0\xff\0\xff\xff\xda\0\2") == 3
-    assert images.scans_of(b"\xff\xd8\xff\xfe\0\4\xff\xda\xff\xda\0\4\xff\xda\xff\xda") == 2
-    assert images.scans_of(b"") == 0
+    assert hidden.count(b"\xff\xda") == 51 and jpeg.scans_of(hidden) == 1
+    assert jpeg.scans_of(one + b"\0\2\xff\xda\0\2") == 1  # behind the end
+    assert jpeg.scans_of(b"\xff\xd8\xff\xda\0\0\xff\xda\0\2\xff\x01\xff\xd0\xff\0\xff\xff\xda\0\2") == 3
+    assert jpeg.scans_of(b"\xff\xd8\xff\xfe\0\4\xff\xda\xff\xda\0\4\xff\xda\xff\xda") == 2
+    assert jpeg.scans_of(b"") == 0
 
 
 def with_scans(count: int, **options: Any) -> bytes:

@@ -24,6 +24,7 @@ from car import cli, files, split, stop
 from car.errors import BadImage, Stopped, UserError, some_of
 
 if TYPE_CHECKING:  # what loads TensorFlow or numpy is imported where it is used, once the arguments are good
+    from car.images import Depth
     from car.pairs import Found, Pair, Source
     from car.records import RecordWriter
 
@@ -62,6 +63,12 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
         "--any-pair",
         action="store_true",
         help="take pairs of which the JPG cannot have been made from the BMP",
+    )
+    parser.add_argument(
+        "--bits",
+        type=cli.whole_number(9, 16),
+        metavar="N",
+        help="bits that grey clean images of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
     )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
     parser.add_argument(
@@ -120,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     """Write the records of one set into a folder, and say what was done. Returns the status."""
-    from car import records
+    from car import images, records
 
     refuse_foreign_files(args.records, which)
     found = find_sources(args)
@@ -135,7 +142,8 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     names = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
     with records.naming(args.records), files.whole_folder(folder, names) as partial:
         writer = records.RecordWriter(partial, which, args.patch_size)
-        bad, small, digests, coarsenesses = write_records(chosen, writer, args)
+        depth = images.Depth(args.bits)
+        bad, small, digests, coarsenesses = write_records(chosen, writer, args, depth)
         if writer.total == 0:
             why = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
             raise UserError(f"no image of the {which} set gave a patch: {why}")
@@ -149,6 +157,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
             "quality": args.quality,
             "shrink": args.shrink,
             "before": args.before,
+            "bits": args.bits,
             "patch_size": args.patch_size,
             "stride": args.stride,
             "files": writer.counts,
@@ -165,6 +174,8 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     cli.say(f"{which} set in {args.records}: {used} of {len(sources)} images used")
     if not args.all:
         cli.say("split by image: " + ", ".join(f"{name} {len(sets[name])}" for name in split.SETS))
+    if told := depth.describe():
+        cli.say(told)
     if found.lonely:
         cli.say(f"skipped, no partner: {some_of(found.lonely)}")
     if found.twins:
@@ -223,7 +234,7 @@ def choose_set(
 
 
 def write_records(
-    chosen: list["Source"], writer: "RecordWriter", args: argparse.Namespace
+    chosen: list["Source"], writer: "RecordWriter", args: argparse.Namespace, depth: "Depth"
 ) -> tuple[list[str], list[str], dict[str, str], set[float | None]]:
     """Write the patches of the chosen images.
 
@@ -244,7 +255,7 @@ def write_records(
                     f"stopped by {stop.name()}; {args.records} is as it was, the same command starts again"
                 )
             try:
-                planes = read_pairs(source, args)
+                planes = read_pairs(source, args, depth)
             except BadImage as reason:
                 if not source.clean.parent.is_dir():
                     raise UserError(f"{source.clean.parent} went away; no set is written") from reason
@@ -269,13 +280,13 @@ def write_records(
     return bad, small, digests, coarsenesses
 
 
-def read_pairs(source: "Source", args: argparse.Namespace) -> list["Pair"]:
+def read_pairs(source: "Source", args: argparse.Namespace, depth: "Depth") -> list["Pair"]:
     """The pair that a source is, or those that args ask to be made of it. Raises BadImage."""
     from car import pairs
 
     if source.jpg is not None:
-        return [pairs.read_pair(source.jpg, source.clean, args.any_pair)]
-    return pairs.made_pairs(source, args.quality, args.shrink, args.before)
+        return [pairs.read_pair(source.jpg, source.clean, args.any_pair, depth)]
+    return pairs.made_pairs(source, args.quality, args.shrink, args.before, depth)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
+        "--bits",
+        type=cli.whole_number(9, 16),
+        metavar="N",
+        help="bits that grey clean images of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
+    )
+    parser.add_argument(
         "--max-pixels",
         type=cli.positive,
         default=MAX_PIXELS,
@@ -143,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts=args.parts,
             weights=weights.digest_of(bank),
             told_apart=jobs.tell_apart_beside(lock, found),
+            depth=images.Depth(args.bits),
         )
         outcome = folder.correct_all(job, corrector, jpegs[args.part - 1 :: args.parts])
         folder.say_outcome(job, outcome)

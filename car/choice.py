@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from car import jpeg
-from car.arrays import Floats
+from car.arrays import Floats, Pixels
 
 # All of them chosen on BSDS500 val.
 # Up to how many times as coarse as the file a set does better than the next finer one.
@@ -31,10 +31,17 @@ class Choice(NamedTuple):
     contrast: float = 1.0  # by which the net sees the plane about mid-grey
     gains: bool = True  # whether the set's gains hold for its change
     strength: float = 1.0  # the part of its change that is applied
-    unchanged: bool = False  # the file is much finer than all sets: it stays as it is
+    unchanged: bool = False  # it stays as it is: the file is much finer than all sets, or
+    one_level: bool = False  # the plane has one grey level throughout
 
 
 UNCHANGED = Choice(None, gains=False, unchanged=True)
+ONE_LEVEL = UNCHANGED._replace(one_level=True)
+
+
+def has_one_level(samples: Pixels) -> bool:
+    """Whether a plane, uint8 [H, W], has one grey level throughout, as chroma of a neutral picture has."""
+    return bool((samples[:1] == samples[0, 0]).all() and (samples == samples[0, 0]).all())
 
 
 def choose(

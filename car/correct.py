@@ -68,7 +68,7 @@ class Corrected(NamedTuple):
     pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, upright
     before: Pixels  # the same, as the file decodes
     about: metadata.Metadata
-    planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected
+    planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected; none of a lossless JPEG
 
 
 class Corrector:
@@ -132,9 +132,13 @@ class Corrector:
         """The planes of an image as the nets make them."""
         total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
         trained_on = self.nets[None].coarseness
+        if watch and not picture.planes:  # a lossless JPEG
+            watch(1.0)
         for component, plane in enumerate(picture.planes):
             size, before = plane.samples.size, done
             chosen = choice.choose(self.nets, plane.table, component, trained_on)
+            if choice.has_one_level(plane.samples):
+                chosen = choice.ONE_LEVEL  # nothing to correct, and a neutral picture must stay neutral
 
             def tell(share: float, size: int = size, before: int = before) -> None:
                 if watch:
@@ -171,7 +175,7 @@ class Corrector:
             own = None
             if plane.table is not None:
                 gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
-                limits.limit_change(change, plane.samples, plane.table, gains)
+                limits.limit_change(change, plane.samples, plane.table, gains, is_chroma=bool(found))
                 own = jpeg.coarseness(plane.table, len(found))
             change *= self.strength * chosen.strength
             found.append(PlaneFound(own, chosen, _mean_size(change)))
@@ -238,7 +242,9 @@ def _mean_size(change: Floats) -> float:
 
 
 def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
-    """Add the changes of luma, and of Cb and Cr if they are given, to decoded pixels."""
+    """Add the changes of luma, and of Cb and Cr, if they are given, to decoded pixels."""
+    if not changes:
+        return pixels.copy()
     luma, *colours = changes
     chroma = [Image.fromarray(change) for change in colours]
     result = np.empty_like(pixels)

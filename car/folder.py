@@ -55,7 +55,7 @@ def load(job: Job, journal: Journal, corrector: Corrector, jpg: Path) -> Loaded:
     picture, bmp = corrector.decode(jpg), images.find_bmp(jpg)
     if bmp is None:
         return Loaded(picture, None)
-    truth = images.read_pixels(bmp, corrector.max_pixels)
+    truth = images.read_pixels(bmp, corrector.max_pixels, job.depth)
     images.check_same_size(jpg, metadata.upright(picture.pixels, picture.about.orientation), truth)
     return Loaded(picture, truth)
 
@@ -138,6 +138,7 @@ class Outcome:
     begun: int = 0  # of the rest
     bad: list[str] = field(default_factory=list)  # names
     finer: int = 0  # of those begun, left as they are: finer than what the weights were trained on
+    lossless: list[str] = field(default_factory=list)  # names of lossless JPEGs, which stay as they are
     rows: dict[str, figures.Row] = field(default_factory=dict)  # by name, of those with a BMP
 
 
@@ -199,8 +200,10 @@ def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcom
                 outcome.bad.append(jpg.name)
                 say.bad(reason)
                 continue
-            outcome.finer += all(plane.choice.unchanged for plane in saved.planes)
             say.saved(jpg, saved)
+            outcome.finer += is_finer(saved.planes)
+            if not saved.planes:
+                outcome.lossless.append(jpg.name)
             if saved.row:
                 outcome.rows[saved.row.name] = saved.row
                 csv.write_if_due(outcome.rows)
@@ -231,7 +234,8 @@ class Saying:
             self._left_said.update(left)
         for line in saved.damaged:
             cli.say(f"{jpg.name}: {line}")
-        cli.detail(f"{jpg.name}: {'; '.join(map(describe, COMPONENTS, saved.planes))}")
+        described = "; ".join(map(describe, COMPONENTS, saved.planes))
+        cli.detail(f"{jpg.name}: {described or 'lossless JPEG, nothing to correct'}")
         if saved.row:
             cli.say(figures.describe(saved.row))
         self._pixels += saved.pixels
@@ -239,8 +243,16 @@ class Saying:
         self._progress.step(note=f"{rate:.2f} megapixels a second")
 
 
+def is_finer(planes: Sequence[PlaneFound]) -> bool:
+    """Whether an image stays as it is because it is finer than what the weights were trained on."""
+    choices = [plane.choice for plane in planes]
+    return all(choice.unchanged for choice in choices) and not all(choice.one_level for choice in choices)
+
+
 def describe(component: str, plane: PlaneFound) -> str:
     """What was found of a plane and done to it, for people."""
+    if plane.choice.one_level:
+        return f"{component} has one level throughout and stays as it is"
     if plane.choice.unchanged:
         return f"{component} is finer than all weights and stays as it is"
     coarse = (
@@ -274,6 +286,10 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     already = f", {outcome.skipped} were there already" if outcome.skipped else ""
     done = outcome.begun - len(outcome.bad)
     cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
+    if depth := job.depth.describe():
+        cli.say(f"clean pictures: {depth}")
+    if outcome.lossless:
+        cli.say(f"lossless JPEGs, nothing to correct, pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:
         raise Stopped(f"stopped by {stop.name()}; with --skip-existing the same command goes on")
     if outcome.finer:

@@ -6,13 +6,14 @@ All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and gre
 
 import contextlib
 import io
-import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageCms
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -35,10 +36,21 @@ LOSSLESS_TYPES: tuple[tuple[bytes, type[ImageFile]], ...] = (
     *((start, TiffImageFile) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((b"P%d" % number, PpmImageFile) for number in range(1, 7)),
 )
+# Of files that are not read, so that the reason can name them: by the bytes from some place on.
+FOREIGN_TYPES = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    *((4, b"ftyp" + brand, "AVIF") for brand in (b"avif", b"avis")),
+    *((4, b"ftyp" + brand, "HEIC") for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")),
+    (4, b"JXL ", "JPEG XL"),
+    (4, b"jP  ", "JPEG 2000"),
+)
 MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
 LARGEST_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
+SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 
 
@@ -53,7 +65,7 @@ class Jpeg(NamedTuple):
     """A decoded JPEG on its coded grid, before any EXIF rotation."""
 
     pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
-    planes: tuple[Plane, ...]  # luma, and Cb and Cr of a file that codes them
+    planes: tuple[Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
     about: metadata.Metadata  # without a profile where that was used up in converting CMYK
 
 
@@ -110,14 +122,17 @@ def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
     """
     if not data.startswith(b"\xff\xd8\xff"):
         raise BadImage(f"is not a JPEG{_type_of(data)}")
+    _check_frame(jpeg.frame_of(data))
     try:
         image = FirstPicture(io.BytesIO(data))
-    except Exception as error:  # whatever Pillow's parsing stumbles over
-        raise BadImage(f"its header is damaged: {error}") from error
+    except (
+        Exception
+    ) as error:  # whatever Pillow's parsing stumbles over; its texts are of Python, not for people
+        raise BadImage("its header is damaged or cut") from error
     _check_size(image, max_pixels)
     if image.width * image.height > LARGEST_JPEG_PIXELS_PER_BYTE * len(data):
         raise BadImage(f"says {image.width}x{image.height}, which {len(data)} bytes cannot hold")
-    if data.count(b"\xff\xda") > MAX_SCANS and scans_of(data) > MAX_SCANS:
+    if data.count(b"\xff\xda") > MAX_SCANS and jpeg.scans_of(data) > MAX_SCANS:
         raise BadImage(f"has over {MAX_SCANS} scans")
     return image
 
@@ -126,18 +141,19 @@ def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
     """Open an image of one of LOSSLESS_TYPES from bytes; only the header is read. Raises BadImage."""
     kind = next((kind for start, kind in LOSSLESS_TYPES if data.startswith(start)), None)
     if kind is None:
-        raise BadImage("is not an image of a known type")
+        raise BadImage(f"is not an image of a known type{_type_of(data)}")
     try:
         image = kind(io.BytesIO(data))
     except Exception as error:  # whatever Pillow's parsing stumbles over
-        raise BadImage(f"its header is damaged: {error}") from error
+        raise BadImage("its header is damaged, cut, or of a kind that cannot be read") from error
     _check_size(image, max_pixels)
     return image
 
 
 def _type_of(data: bytes) -> str:
     """What foreign bytes are, where that is easily told: " but PNG", else nothing."""
-    return next((f" but {kind.format}" for start, kind in LOSSLESS_TYPES if data.startswith(start)), "")
+    types = [(0, start, kind.format) for start, kind in LOSSLESS_TYPES] + list(FOREIGN_TYPES)
+    return next((f" but {name}" for place, start, name in types if data.startswith(start, place)), "")
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -149,15 +165,29 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
         raise BadImage(f"says {size}: no pixels")
 
 
-def scans_of(data: bytes) -> int:
-    """The number of scans of a JPEG, from its markers as libjpeg finds them (T.81, B.1.1.2)."""
-    marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
-    scans, found = 0, marker.search(data)
-    while found and found[1] != b"\xd9":
-        scans += found[1] == b"\xda"
-        place = found.end()
-        found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
-    return scans
+def _check_frame(frame: jpeg.Frame | None) -> None:
+    """Raise BadImage for a kind of JPEG that cannot be read. One without a frame is left to Pillow."""
+    if frame is None:
+        return
+    if frame.marker in jpeg.UNSUPPORTED_FRAMES:
+        raise BadImage(f"is a JPEG of a rare kind, {jpeg.UNSUPPORTED_FRAMES[frame.marker]}: not supported")
+    if frame.bits != 8:
+        raise BadImage(f"{frame.bits} bits a sample: not supported")
+    if frame.components not in (1, 3, 4):
+        raise BadImage(f"{frame.components} components: not supported")
+
+
+@contextlib.contextmanager
+def _decoding(data: bytes) -> Iterator[None]:
+    """Name a rare kind of JPEG where Pillow, as it is built here, cannot decode it."""
+    try:
+        yield
+    except OSError as error:
+        frame = jpeg.frame_of(data)
+        if frame and frame.marker in (*jpeg.LOSSLESS, *jpeg.ARITHMETIC):
+            kind = "lossless JPEG" if frame.marker in jpeg.LOSSLESS else "arithmetic coding"
+            raise BadImage(f"cannot be decoded: {kind}, damaged or not supported: {error}") from error
+        raise
 
 
 def _read_bytes(path: Path, max_pixels: int) -> bytes:
@@ -216,8 +246,10 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
     about = metadata.read(image)
     if image.mode == "CMYK":
         about = about._replace(icc_profile=None)
-    pixels = _to_plain(image)
-    return Jpeg(pixels, _coded_planes(image, data, pixels), about)
+    with _decoding(data):
+        pixels = _to_plain(image)
+    planes = () if jpeg.is_lossless(data) else _coded_planes(image, data, pixels)
+    return Jpeg(pixels, planes, about)
 
 
 def _coded_planes(image: JpegImageFile, data: bytes, pixels: Pixels) -> tuple[Plane, ...]:
@@ -294,34 +326,89 @@ def _draft(data: bytes, mode: str, halved: bool = False) -> Pixels:
     return np.asarray(image)
 
 
-def _to_plain(image: Image.Image) -> Pixels:
+@dataclass
+class Depth:
+    """How many bits images of 16 bits use, and what was found of those that were read with it."""
+
+    bits: int | None = None  # 9..16; None: 12 where no level is higher, else 16
+    images: int = 0  # that were read
+    found: int = 0  # of them those that were taken for 12 bits, as nothing said it
+
+    def describe(self) -> str:
+        """What was found, for people; nothing where no image was taken for 12 bits."""
+        if not self.found:
+            return ""
+        return f"{self.found} of {self.images} images use {SCANNER_BITS} of 16 bits: scaled by that (--bits)"
+
+    def scaled(self, levels: Pixels | npt.NDArray[Any]) -> Pixels:
+        """Grey levels [H, W] of 16 bits as uint8. Raises BadImage for levels that the bits do not hold."""
+        lowest, highest = int(levels.min()), int(levels.max())
+        if lowest < 0 or highest > 65535:
+            raise BadImage("has grey levels outside 0..65535")
+        bits = self.bits or (SCANNER_BITS if highest < 2**SCANNER_BITS else 16)
+        if highest >= 2**bits:
+            raise BadImage(f"has grey level {highest}, which {bits} bits do not hold (--bits)")
+        self.found += self.bits is None and bits == SCANNER_BITS
+        return _scaled(levels, bits)
+
+
+def _scaled(levels: npt.NDArray[Any], bits: int) -> Pixels:
+    """Levels of 0..2**bits - 1 as 0..255, to the nearest."""
+    most = 2**bits - 1
+    return ((levels.astype(np.int64) * 510 + most) // (2 * most)).astype(np.uint8)
+
+
+def _is_colour_of_16_bits(image: Image.Image) -> bool:
+    """Whether an opened image has 16 bits a sample, of which Pillow gives the upper eight alone."""
+    if not isinstance(image, ImageFile) or not image.tile or image.mode.startswith("I"):
+        return False
+    args = image.tile[0].args
+    raw = args if isinstance(args, str) else str(args[0]) if args else ""
+    return ";16" in raw or _largest_level(image) == 65535
+
+
+def _largest_level(image: Image.Image) -> int | None:
+    """The largest level that an opened PGM or PPM declares, by which Pillow scales it."""
+    if not isinstance(image, PpmImageFile) or not image.tile or not isinstance(image.tile[0].args, tuple):
+        return None
+    return int(image.tile[0].args[-1])
+
+
+def _to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
     """Turn an opened image of any mode into uint8 grey [H, W] or RGB [H, W, 3] pixels on its grid."""
+    depth = depth or Depth()
+    depth.images += 1
     if image.mode == "CMYK":
         image = _cmyk_to_rgb(image)
     if image.mode.startswith("I"):
-        levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise BadImage("has grey levels outside 0..65535")
-        return ((levels + 128) // 257).astype(np.uint8)  # 65535 becomes 255
+        declared = _largest_level(image) not in (None, 65535)  # Pillow has scaled such a map to 16 bits
+        levels = np.asarray(image)
+        return _scaled(levels, 16) if declared else depth.scaled(levels)
     if image.mode == "F":
         raise BadImage("holds floating-point grey levels, whose range is not known")
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    is_colour_of_16_bits = _is_colour_of_16_bits(image)
+    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    # Of 12 bits the upper eight of 16 hold four, too few to be scaled.
+    if is_colour_of_16_bits and depth.bits != 16 and (depth.bits or pixels.max() < 16):
+        bits = depth.bits or SCANNER_BITS
+        raise BadImage(f"uses {bits} of its 16 bits in colour, which cannot be read here; save it as 8 bits")
+    return pixels
 
 
-def _open_by_name(path: Path, max_pixels: int) -> ImageFile:
-    """Open a JPEG, or an image of a lossless type, as the path's suffix says. Raises BadImage."""
+def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:
+    """Open a JPEG, or an image of a lossless type, from bytes, as the path's suffix says. Raises BadImage."""
     opening = _open_jpeg if path.suffix.lower() in JPEG_SUFFIXES else _open_lossless
-    return opening(_read_bytes(path, max_pixels), max_pixels)
+    return opening(data, max_pixels)
 
 
-def read_pixels(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_pixels(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | None = None) -> Pixels:
     """Read any image as uint8 pixels, grey [H, W] or RGB [H, W, 3], upright. Raises BadImage.
 
-    16-bit grey images are scaled to 8 bits, transparency is dropped.
+    16-bit grey images are scaled to 8 bits as depth says, transparency is dropped.
     """
     with reading(path.name):
-        image = _open_by_name(path, max_pixels)
-        return metadata.upright(_to_plain(image), metadata.read(image).orientation)
+        image = _open_by_name(path, _read_bytes(path, max_pixels), max_pixels)
+        return metadata.upright(_to_plain(image, depth), metadata.read(image).orientation)
 
 
 class Luma(NamedTuple):
@@ -330,27 +417,31 @@ class Luma(NamedTuple):
     samples: Pixels  # uint8 [H, W]
     orientation: int  # by EXIF, 1..8
     table: Floats | None  # float32 [8, 8], of quantisation, of a JPEG that codes luma
+    lossless: bool = False  # a lossless JPEG
 
 
-def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Luma:
+def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | None = None) -> Luma:
     """Read any image's luma as it is coded. Raises BadImage."""
     with reading(path.name):
-        image, table = _open_by_name(path, max_pixels), None
+        data = _read_bytes(path, max_pixels)
+        image, table = _open_by_name(path, data, max_pixels), None
         orientation = metadata.read(image).orientation
+        if isinstance(image, JpegImageFile) and jpeg.is_lossless(data):
+            return Luma(luma_of(_to_plain(image)), orientation, None, lossless=True)
         if isinstance(image, JpegImageFile):
             if jpeg.coded_as_ycbcr(image):
                 table = jpeg.table_of(image, 0)
             image.draft("L", None)  # libjpeg then gives the Y component alone
-        return Luma(luma_of(_to_plain(image)), orientation, table)
+        return Luma(luma_of(_to_plain(image, depth)), orientation, table)
 
 
-def read_luma(path: Path, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: Depth | None = None) -> Pixels:
     """Read any image as luma, uint8 [H, W], upright. Raises BadImage.
 
     Grey images as they are; colour ones through full-range BT.601, which for a JPEG is the
     plane that the file codes.
     """
-    luma = read_coded_luma(path, max_pixels)
+    luma = read_coded_luma(path, max_pixels, depth)
     return metadata.upright(luma.samples, luma.orientation)
 
 

@@ -26,6 +26,7 @@ class Job:
     parts: int = 1
     weights: str = ""  # digest of the weights
     told_apart: Mapping[str, str] = field(default_factory=dict)  # of tell_apart
+    depth: images.Depth = field(default_factory=images.Depth)  # of the clean pictures
 
     def name(self, jpg: Path) -> str:
         """What the files of a JPEG in the results begin with, and its row of figures is called."""

@@ -7,8 +7,9 @@ the header; what was there before lies within half a step of what the file decod
 A table is float32 [8, 8]; a row holds the steps of one vertical frequency.
 """
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,13 @@ LUMA_TABLE = np.array(
         [72, 92, 95, 98, 112, 100, 103, 99],
     ]
 )
+# Kinds of JPEG by their frame's marker (T.81, table B.1); those that are not named are the usual ones.
+LOSSLESS, ARITHMETIC = (0xC3,), (0xC9, 0xCA)
+UNSUPPORTED_FRAMES = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xDE), "hierarchical"),
+    **dict.fromkeys((0xCD, 0xCE, 0xCF), "hierarchical with arithmetic coding"),
+    0xCB: "lossless with arithmetic coding",
+}
 ROUNDING_OF_COEFFICIENT = 3.0  # at the most, where two planes are rounded to grey levels
 LARGEST_STEP = 255  # in the one byte that it has
 CHROMA_TABLE = np.full((BLOCK, BLOCK), 99)
@@ -45,6 +53,46 @@ LOW = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) <= 6  # frequencies: u + 
 
 
 Span = tuple[float, float]  # (finest, coarsest) of the coarseness of several files
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, place of its length) of a JPEG's segments, as libjpeg finds them (T.81, B.1.1.2)."""
+    marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
+    found = marker.search(data)
+    while found and found[1] != b"\xd9":
+        place = found.end()
+        yield found[1][0], place
+        found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
+
+
+def scans_of(data: bytes) -> int:
+    """The number of scans of a JPEG."""
+    return sum(marker == 0xDA for marker, _ in _segments(data))
+
+
+class Frame(NamedTuple):
+    """A JPEG's frame header (T.81, B.2.2)."""
+
+    marker: int  # 0xC0..0xCF; 0xDE of a hierarchical one
+    bits: int  # a sample
+    components: int
+
+
+def frame_of(data: bytes) -> Frame | None:
+    """The first frame header of a JPEG; None where none comes before the first scan."""
+    for marker, place in _segments(data):
+        header = data[place + 2 : place + 8]  # bits, height, width, number of components
+        if marker in (*range(0xC0, 0xD0), 0xDE) and marker not in (0xC4, 0xC8, 0xCC) and len(header) == 6:
+            return Frame(marker, header[0], header[5])
+        if marker == 0xDA:
+            break
+    return None
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether a JPEG is a lossless one (SOF3): nothing was lost, and there is nothing to correct."""
+    frame = frame_of(data)
+    return frame is not None and frame.marker in LOSSLESS
 
 
 def coded_as_ycbcr(image: JpegImageFile) -> bool:

@@ -8,7 +8,8 @@ val and a third of LIVE1, which lose nothing by them, and on 30 drawn pictures.
   around are stronger than a photograph's, and the net asks mainly to weaken what the file holds, or for more
   than a step.
 - An edge on the border of two blocks without detail: a ramp as steep as that would have left coefficients.
-- Dark flat ground: on photographs of low quality the net has learned that most of it was lighter.
+- Dark flat ground: on photographs of low quality the net has learned that most of it was lighter. In chroma
+  neutral ground, 128 throughout: the eye sees the least tint on grey.
 - Black and white throughout (jpeg.reach_of).
 """
 
@@ -32,6 +33,7 @@ WEAKENING = (0.4, 0.55)
 ASKED_STEPS = (1.0, 2.0)  # the most that the net asks for in a block
 EDGE = (0.5, 1.0)  # jump between two flat blocks, in steps of the first frequency across it
 DARK = 16  # grey levels
+NEUTRAL = 128  # the level of Cb and Cr where R = G = B
 
 
 class Blocks(NamedTuple):
@@ -48,7 +50,9 @@ class Blocks(NamedTuple):
     highest: Floats
 
 
-def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) -> None:
+def limit_change(
+    change: Floats, samples: Pixels, table: Floats, gains: Floats, is_chroma: bool = False
+) -> None:
     """Limit a change in place: each coefficient to reach_of times its step, each block by its trust.
 
     change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
@@ -60,7 +64,7 @@ def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) 
     # not kept, as they take as much memory as the plane.
     bands = _bands(samples.shape[0])
     measured = [_measure(change[rows], samples[rows], table, gains) for rows in bands]
-    trusted = trust(Blocks(*map(np.concatenate, zip(*measured, strict=True))), table)
+    trusted = trust(Blocks(*map(np.concatenate, zip(*measured, strict=True))), table, is_chroma)
     steps = table.reshape(-1)
     for rows in bands:
         band = change[rows]
@@ -73,7 +77,7 @@ def limit_change(change: Floats, samples: Pixels, table: Floats, gains: Floats) 
         band[...] = jpeg.plane_of(kept.astype(np.float32, copy=False), band.shape)
 
 
-def trust(blocks: Blocks, table: Floats) -> Floats:
+def trust(blocks: Blocks, table: Floats, is_chroma: bool = False) -> Floats:
     """How much of its change each block gets, 0..1: float32 [rows, columns]."""
     high, detail, asked, weakening = map(_around, blocks[:4])
     strength = np.sqrt(high / HIGH.sum())
@@ -86,7 +90,8 @@ def trust(blocks: Blocks, table: Floats) -> Floats:
     wrong = np.maximum(wrong, _ramp(strength, FAR_STRONGER))
     trusted = np.minimum(1 - unlike_photographs * wrong, 1 - _edges(blocks, table))
     level = _spread(blocks.lowest, np.minimum)
-    ground = (level < DARK) & (_spread(blocks.highest, np.maximum) == level)
+    keeps_level = level == NEUTRAL if is_chroma else level < DARK
+    ground = keeps_level & (_spread(blocks.highest, np.maximum) == level)
     return np.where(ground, 0, trusted).astype(np.float32)
 
 

@@ -66,12 +66,14 @@ def _together(paths: list[Path]) -> str:
     return " + ".join(path.name for path in paths)
 
 
-def read_pair(jpg: Path, bmp: Path, any_pair: bool = False) -> Pair:
+def read_pair(jpg: Path, bmp: Path, any_pair: bool = False, depth: images.Depth | None = None) -> Pair:
     """Read the luma of a JPG and its BMP.
 
     Raises BadImage, also where the JPG cannot have been made from that BMP, unless any_pair is set.
     """
-    coded, clean = images.read_coded_luma(jpg), images.read_luma(bmp)
+    coded, clean = images.read_coded_luma(jpg), images.read_luma(bmp, depth=depth)
+    if coded.lossless:
+        raise BadImage(f"{jpg.name}: lossless JPEG: nothing to learn from")
     decoded = metadata.upright(coded.samples, coded.orientation)
     images.check_same_size(jpg, decoded, clean)
     if not any_pair:
@@ -109,12 +111,18 @@ def saved_before(clean: Pixels, qualities: list[int], name: str) -> tuple[Pixels
     return compress(clean, int(rng.choice(qualities)))[top:, left:], clean[top:, left:]
 
 
-def made_pairs(source: Source, qualities: list[int], shrink: int, before: list[int] | None) -> list[Pair]:
+def made_pairs(
+    source: Source,
+    qualities: list[int],
+    shrink: int,
+    before: list[int] | None,
+    depth: images.Depth | None = None,
+) -> list[Pair]:
     """The pairs that a clean image gives: one for each quality, and of `before` as many more (saved_before).
 
     shrink: the image at 1 / shrink of its size, which cleans one that was a JPG once. Raises BadImage.
     """
-    clean = np.asarray(Image.fromarray(images.read_luma(source.clean)).reduce(shrink))
+    clean = np.asarray(Image.fromarray(images.read_luma(source.clean, depth=depth)).reduce(shrink))
     planes = [(clean, clean)]
     if before:
         planes.append(saved_before(clean, before, source.name))

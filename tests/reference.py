@@ -125,6 +125,8 @@ CHROMA_50 = np.array(  # table K.2
 
 def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array = LUMA_50) -> Array:
     """A decoded plane as the suite must correct it: the set of weights by the steps, the change kept to them."""
+    if samples.min() == samples.max():
+        return np.zeros(samples.shape)
     weights, gain = log / "model_checkpoint.npz", 1.0
     strength, has_gains = 1.0, table is LUMA_50
     bank = {}
@@ -149,7 +151,7 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
         return change
     with np.load(weights) as arrays:
         gains = arrays["gains"] if "gains" in arrays and has_gains else np.ones((8, 8))
-    return strength * limited(change, samples, steps.reshape(8, 8), gains)
+    return strength * limited(change, samples, steps.reshape(8, 8), gains, table is not LUMA_50)
 
 
 def coarseness(steps: Array, table: Array, among: Sequence[int] = range(64)) -> float:
@@ -205,14 +207,15 @@ def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> 
     return kept[:height, :width]
 
 
-def limited(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+def limited(change: Array, samples: Array, steps: Array, gains: Array, is_chroma: bool = False) -> Array:
     """The same, each block times how far it is trusted."""
     height, width = change.shape
-    weights = np.kron(trusted(mirrored(change), mirrored(samples), steps, gains), np.ones((8, 8)))
+    of_blocks = trusted(mirrored(change), mirrored(samples), steps, gains, is_chroma)
+    weights = np.kron(of_blocks, np.ones((8, 8)))
     return kept_to_steps(change, samples, steps, gains) * weights[:height, :width]
 
 
-def trusted(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
+def trusted(change: Array, samples: Array, steps: Array, gains: Array, is_chroma: bool = False) -> Array:
     """How far each block is trusted, 0..1, by what car/limits.py promises; sides are multiples of 8."""
     rows, columns = samples.shape[0] // 8, samples.shape[1] // 8
     high = np.add.outer(np.arange(8), np.arange(8)) >= 6
@@ -266,7 +269,7 @@ def trusted(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
                     jump = abs(held[y, x][0, 0] - held[other][0, 0]) / 8 - steps[0, 0] / 8
                     weights[y, x] = min(weights[y, x], 1 - ramp(jump / step, 0.5, 1))
             levels = {level for n in near for level in pixels[n].flat}
-            if len(levels) == 1 and levels.pop() < 16:
+            if levels == {128.0} if is_chroma else len(levels) == 1 and levels.pop() < 16:
                 weights[y, x] = 0
     return weights
 
@@ -347,3 +350,27 @@ def cmyk_profile() -> bytes:
     )
     header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
     return header.ljust(128, b"\0") + struct.pack(">I", 2) + tags + body
+
+
+def lossless_jpeg(pixels: Array) -> bytes:
+    """Grey [H, W] or RGB [H, W, 3] as a lossless JPEG (T.81, Annex H): predictor 1, Huffman codes of 4 bits."""
+    samples = np.atleast_3d(pixels).astype(int)
+    height, width, components = samples.shape
+    predicted = np.empty_like(samples)
+    predicted[:, 1:] = samples[:, :-1]
+    predicted[1:, 0] = samples[:-1, 0]
+    predicted[0, 0] = 128
+    bits = ""
+    for difference in (samples - predicted).ravel():
+        size = abs(int(difference)).bit_length()
+        low = difference if difference >= 0 else difference + (1 << size) - 1
+        bits += f"{size:04b}" + (f"{low:0{size}b}" if size else "")
+    bits += "1" * (-len(bits) % 8)
+    scan = bytes(int(bits[n : n + 8], 2) for n in range(0, len(bits), 8)).replace(b"\xff", b"\xff\0")
+    names = range(ord("R"), ord("R") + 1) if components == 1 else b"RGB"
+    frame = struct.pack(">BHHB", 8, height, width, components) + b"".join(bytes([n, 0x11, 0]) for n in names)
+    codes = bytes([0, 0, 0, 0, 9]) + bytes(12) + bytes(range(9))
+    start = bytes([components]) + b"".join(bytes([n, 0]) for n in names) + bytes([1, 0, 0])
+    segments = ((0xC3, frame), (0xC4, codes), (0xDA, start))
+    head = b"".join(bytes([0xFF, m]) + struct.pack(">H", len(d) + 2) + d for m, d in segments)
+    return b"\xff\xd8" + head + scan + b"\xff\xd9"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, run
 from PIL import Image, ImageCms, ImageOps
-from reference import cmyk_profile, corrected_jpeg, direct_convolution, plain_ssim, zero_padded
+from reference import cmyk_profile, corrected_jpeg, direct_convolution, lossless_jpeg, plain_ssim, zero_padded
 
 WEIGHTS = ROOT / "pretrained/model_checkpoint.npz"
 
@@ -473,3 +473,31 @@ def test_the_readme_example_from_python(tmp_path, monkeypatch, capsys):
     (tmp_path / "data/coffee.jpg").write_bytes((ROOT / "samples/coffee.jpg").read_bytes())
     run("run_car_images.py", tmp_path, "pretrained", "data", "results")
     np.testing.assert_array_equal(names["corrected"].pixels, pixels(tmp_path / "results/coffee_car.bmp"))
+
+
+def test_a_lossless_jpeg_stays_and_a_neutral_one_stays_neutral(tmp_path):
+    (tmp_path / "data").mkdir()
+    lossless = np.asarray(photograph((40, 30)))
+    (tmp_path / "data/a.jpg").write_bytes(lossless_jpeg(lossless))
+    save_jpeg(tmp_path / "data", "b.jpg", photograph((64, 48), "L").convert("RGB"))
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results").out
+    assert "corrected 2 of 2" in printed
+    assert "lossless JPEGs, nothing to correct, pixels as they were: 1 (a.jpg)" in printed
+    np.testing.assert_array_equal(pixels(tmp_path / "results/a_car.bmp"), lossless)
+    result = pixels(tmp_path / "results/b_car.bmp")
+    assert (result == result[..., :1]).all() and (result != pixels(tmp_path / "data/b.jpg")).mean() > 0.3
+
+
+def test_a_truth_of_12_bits_is_scaled_by_them_or_as_told(tmp_path):
+    clean = photograph((64, 48), "L")
+    save_jpeg(tmp_path / "data", "a.jpg", clean)
+    Image.fromarray((np.asarray(clean).astype(np.uint32) * 4095 // 255).astype(np.uint16)).save(
+        tmp_path / "data/a.bmp", "PNG"
+    )
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results").out
+    assert "clean pictures: 1 of 1 images use 12 of 16 bits: scaled by that (--bits)" in printed
+    with open(tmp_path / "results/figures.csv", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert 20 < float(next(value for key, value in row.items() if "psnr" in key)) < 50
+    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--bits", 11, status=1).out
+    assert "which 11 bits do not hold (--bits)" in printed

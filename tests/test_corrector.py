@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from reference import CHROMA_50, LUMA_50, Array, doubled, limited
+from reference import CHROMA_50, LUMA_50, Array, doubled, limited, lossless_jpeg
 
 from car import correct, images
 from car.choice import Choice
@@ -211,7 +211,7 @@ def assert_pixels(result: Array, wanted: Array) -> None:
 
 def kept(forward: Callable[[Array, float], Array], samples: Array, steps: Array, gains: Array) -> Array:
     change = np.clip(whole(forward, samples), 0, 255) - samples
-    return limited(change, samples.astype(np.float64), steps.reshape(8, 8), gains)
+    return limited(change, samples.astype(np.float64), steps.reshape(8, 8), gains, steps is CHROMA_50)
 
 
 @pytest.mark.parametrize("size", [(70, 61), (33, 530)])
@@ -312,9 +312,9 @@ def test_what_a_net_makes_is_clipped_before_it_is_measured() -> None:
 
 
 def test_changes_are_rounded_to_the_nearest_grey_level() -> None:
-    grey = np.full((3, 3), 100, np.uint8)
+    grey = np.array([[100, 110]] * 3, np.uint8)
     for amount, level in ((0.49, 100), (0.51, 101), (-0.49, 100), (-0.51, 99), (3.7, 104)):
-        assert (corrector(plus(amount)).correct(grey).pixels == level).all()
+        assert (corrector(plus(amount)).correct(grey).pixels == [level, level + 10]).all()
 
 
 @pytest.mark.parametrize("size", [(40, 30), (20, 600)])
@@ -437,6 +437,7 @@ def test_the_shares_of_the_work_rise_to_1() -> None:
     assert shares(grey) == [1]
     # 600 x 96 by cores of 256 x 96: three, two of which are a batch.
     tall = np.zeros((700, 256), np.uint8)
+    tall[0, 0] = 1
     assert shares(tall) == pytest.approx([1 / 3, 2 / 3, 1])
     assert shares(tall, ensemble=True) == pytest.approx([n / 24 for n in range(1, 25)])
     # Cb and Cr have a quarter of luma's pixels each.
@@ -474,9 +475,10 @@ def test_a_corrector_is_not_changed_by_use_nor_by_its_nets_later() -> None:
     one = Corrector(nets)
     nets.clear()
     grey = np.full((20, 20), 7, np.uint8)
-    before = dict(vars(one))
-    assert [(one.correct(grey).pixels == 8).all() for _ in range(2)] == [True, True]
-    assert (grey == 7).all() and vars(one) == before
+    grey[0, 0] = 9
+    given, before = grey.copy(), dict(vars(one))
+    assert [(one.correct(grey).pixels == given + 1).all() for _ in range(2)] == [True, True]
+    assert (grey == given).all() and vars(one) == before
 
 
 def test_a_fault_of_a_net_comes_out() -> None:
@@ -484,7 +486,7 @@ def test_a_fault_of_a_net_comes_out() -> None:
         raise MemoryError("too much")
 
     with pytest.raises(MemoryError, match="too much"):
-        corrector(forward).correct(np.zeros((20, 20), np.uint8))
+        corrector(forward).correct(np.eye(20, dtype=np.uint8))
 
 
 def test_the_defaults() -> None:
@@ -492,3 +494,49 @@ def test_the_defaults() -> None:
     assert (made.core_side, made.halo, made.max_pixels) == (256, 9, 500_000_000)
     assert (made.strength, made.ensemble, made.ignore_header, made.luma_only) == (1, False, False, False)
     assert correct.NO_GAINS.tolist() == [[1] * 8] * 8 and correct.NO_GAINS.dtype == np.float32
+
+
+# ---- neutral pictures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"ignore_header": True}, {"ensemble": True}])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_a_neutral_picture_stays_neutral(subsampling: int, options: dict[str, Any]) -> None:
+    """Cb and Cr are 128 throughout; luma is corrected all the same."""
+    grey = photograph(64, 48, "L").convert("RGB")
+    corrected = corrector(plus(3), **options).correct(coded(grey, subsampling=subsampling))
+    red, green, blue = np.moveaxis(corrected.pixels, -1, 0)
+    np.testing.assert_array_equal(red, green)
+    np.testing.assert_array_equal(red, blue)
+    assert np.abs(corrected.pixels.astype(int) - corrected.before).mean() > 0.5
+    assert [plane.choice.one_level for plane in corrected.planes] == [False, True, True]
+
+
+def test_luma_of_one_level_stays() -> None:
+    corrected = corrector(plus(3)).correct(np.full((20, 30), 77, np.uint8))
+    assert (corrected.pixels == 77).all() and corrected.planes[0].choice.unchanged
+
+
+def test_neutral_ground_beside_colours_stays_neutral() -> None:
+    """The left half is grey, the right half has colours; chroma's net asks for a tint everywhere."""
+    picture = photograph(256, 64)
+    picture.paste(picture.convert("L").convert("RGB").crop((0, 0, 128, 64)), (0, 0))
+    corrected = corrector(plus(3)).correct(coded(picture))
+    red, green, blue = np.moveaxis(corrected.pixels, -1, 0).astype(int)
+    neutral = (
+        slice(None),
+        slice(0, 96),
+    )  # 16 pixels a block of chroma, one block and what interpolation reaches
+    np.testing.assert_array_equal(red[neutral], green[neutral])
+    np.testing.assert_array_equal(red[neutral], blue[neutral])
+    before = corrected.before.astype(int)
+    assert np.abs((blue - green) - (before[..., 2] - before[..., 1]))[:, 160:].mean() > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"ignore_header": True, "luma_only": True}])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_lossless_jpeg_stays_as_it_is(mode: str, options: dict[str, Any]) -> None:
+    pixels, told = np.asarray(photograph(40, 30, mode)), list[float]()
+    corrected = corrector(plus(3), **options).correct(lossless_jpeg(pixels), told.append)
+    np.testing.assert_array_equal(corrected.pixels, pixels)
+    assert corrected.planes == () and told == [1]

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
-from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled
+from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled, lossless_jpeg
 
-from car import images
+from car import images, jpeg
 from car.errors import BadImage
 
 SAMPLES = ROOT / "samples"
@@ -283,8 +284,15 @@ def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(coded(photograph(8, 8), kind))
     assert reason(path) == f"is not a JPEG but {kind}"
-    path.write_bytes(b"GIF89a")
-    assert reason(path) == "is not a JPEG"
+    for start, name in (
+        (b"GIF89a", "GIF"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+        (b"\0\0\0\x20ftypavif", "AVIF"),
+        (b"\0\0\0\x20ftypheic", "HEIC"),
+        (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    ):
+        path.write_bytes(start)
+        assert reason(path) == f"is not a JPEG but {name}"
     path.write_bytes(b"P7\n")
     assert reason(path) == "is not a JPEG"
 
@@ -292,7 +300,7 @@ def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
 def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
     path, data = tmp_path / "a.jpg", coded(photograph(48, 32))
     path.write_bytes(data[:30])
-    assert reason(path).startswith("its header is damaged: ")
+    assert reason(path).startswith("its header is damaged")
     path.write_bytes(data[:-80])
     said = reason(path)
     assert said.startswith("cannot be decoded: ") and len(said) > 24
@@ -300,11 +308,55 @@ def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
         images.decode_jpeg(data[:-80])
     path = tmp_path / "a.png"
     path.write_bytes(coded(photograph(48, 32), "PNG")[:20])
-    assert reason(path, images.read_pixels).startswith("its header is damaged: ")
+    assert reason(path, images.read_pixels).startswith("its header is damaged")
     path.write_bytes(coded(photograph(48, 32), "PNG")[:900])
     assert reason(path, images.read_luma).startswith("cannot be decoded: ")
     path.write_bytes(b"GIF89a")
-    assert reason(path, images.read_luma) == "is not an image of a known type"
+    assert reason(path, images.read_luma) == "is not an image of a known type but GIF"
+
+
+@pytest.mark.parametrize(
+    "marker, bits, components, words",
+    [
+        (0xC0, 12, 1, "12 bits a sample: not supported"),
+        (0xC3, 16, 1, "16 bits a sample: not supported"),
+        (0xC0, 8, 2, "2 components: not supported"),
+        (0xC5, 8, 1, "is a JPEG of a rare kind, hierarchical: not supported"),
+        (0xDE, 8, 1, "is a JPEG of a rare kind, hierarchical: not supported"),
+        (0xCD, 8, 1, "is a JPEG of a rare kind, hierarchical with arithmetic coding: not supported"),
+        (0xCB, 8, 1, "is a JPEG of a rare kind, lossless with arithmetic coding: not supported"),
+    ],
+)
+def test_rare_kinds_of_jpeg_are_named(
+    tmp_path: Path, marker: int, bits: int, components: int, words: str
+) -> None:
+    data = bytearray(coded(photograph(16, 8, "L")))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4], data[frame + 9] = marker, bits, components
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert reason(tmp_path / "a.jpg") == words
+    assert reason(tmp_path / "a.jpg", images.read_luma) == words
+
+
+@pytest.mark.parametrize("start", [b"\xff\xe0\0\7JFIF\0", b"\xff\xc0\0\4\x08\0", b"\xff\xdb\0"])
+def test_damaged_headers_are_said_in_words(tmp_path: Path, start: bytes) -> None:
+    """An APP0 that is too short, a frame without its size, a cut: Pillow speaks of buffers there."""
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8" + start)
+    assert reason(tmp_path / "a.jpg") == "its header is damaged or cut"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_lossless_jpegs(tmp_path: Path, mode: str) -> None:
+    pixels = np.asarray(photograph(40, 30, mode))
+    (tmp_path / "a.jpg").write_bytes(lossless_jpeg(pixels))
+    picture = images.read_jpeg(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert picture.planes == ()
+    luma = images.read_coded_luma(tmp_path / "a.jpg")
+    assert luma.lossless and luma.table is None
+    np.testing.assert_array_equal(luma.samples, images.luma_of(pixels))
+    (tmp_path / "a.jpg").write_bytes(lossless_jpeg(pixels)[:-200])
+    assert "cannot be decoded: lossless JPEG" in reason(tmp_path / "a.jpg")
 
 
 def test_a_fault_without_a_text_is_named_by_its_kind(tmp_path: Path) -> None:
@@ -364,14 +416,14 @@ def test_a_size_that_the_bytes_cannot_hold(tmp_path: Path) -> None:
 
 def test_scans_are_counted_as_the_decoder_finds_them() -> None:
     one, many = coded(photograph(40, 30)), coded(photograph(40, 30), progressive=True)
-    assert (images.scans_of(one), images.scans_of(many)) == (1, 10)
-    assert images.scans_of(coded(photograph(40, 30, "L"), progressive=True)) == 6
+    assert (jpeg.scans_of(one), jpeg.scans_of(many)) == (1, 10)
+    assert jpeg.scans_of(coded(photograph(40, 30, "L"), progressive=True)) == 6
     hidden = coded(photograph(16, 16), comment=b"\xff\xda" * 50)
-    assert hidden.count(b"\xff\xda") == 51 and images.scans_of(hidden) == 1
-    assert images.scans_of(one + b"\0\2\xff\xda\0\2") == 1  # behind the end
-    assert images.scans_of(b"\xff\xd8\xff\xda\0\0\xff\xda\0\2\xff\x01\xff\xd0\xff\0\xff\xff\xda\0\2") == 3
-    assert images.scans_of(b"\xff\xd8\xff\xfe\0\4\xff\xda\xff\xda\0\4\xff\xda\xff\xda") == 2
-    assert images.scans_of(b"") == 0
+    assert hidden.count(b"\xff\xda") == 51 and jpeg.scans_of(hidden) == 1
+    assert jpeg.scans_of(one + b"\0\2\xff\xda\0\2") == 1  # behind the end
+    assert jpeg.scans_of(b"\xff\xd8\xff\xda\0\0\xff\xda\0\2\xff\x01\xff\xd0\xff\0\xff\xff\xda\0\2") == 3
+    assert jpeg.scans_of(b"\xff\xd8\xff\xfe\0\4\xff\xda\xff\xda\0\4\xff\xda\xff\xda") == 2
+    assert jpeg.scans_of(b"") == 0
 
 
 def with_scans(count: int, **options: Any) -> bytes:
@@ -538,3 +590,59 @@ def test_pixels_as_a_jpeg() -> None:
         assert [component[1:3] for component in coded_again.layer] == (
             [(2, 2), (1, 1), (1, 1)] if image.mode == "RGB" else [(1, 1)]
         )
+
+
+# ---- the depth of 16 bits --------------------------------------------------------------------
+
+
+def colour_of_16_bits(levels: Array) -> bytes:
+    """An RGB PNG of 16 bits a sample, which Pillow cannot write: uint16 [H, W, 3]."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    size = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_12_bits_of_16_are_found_or_told(tmp_path: Path, name: str) -> None:
+    levels = np.array([[0, 8, 9, 2048, 4094, 4095]], np.uint16)
+    path, found = saved(tmp_path, name, Image.fromarray(levels)), images.Depth()
+    assert images.read_pixels(path, depth=found).tolist() == [[0, 0, 1, 128, 255, 255]]
+    assert images.read_luma(path).tolist() == [[0, 0, 1, 128, 255, 255]]
+    assert found.describe() == "1 of 1 images use 12 of 16 bits: scaled by that (--bits)"
+    told = images.Depth(16)
+    assert images.read_pixels(path, depth=told).tolist() == [[0, 0, 0, 8, 16, 16]]
+    assert images.read_pixels(path, depth=images.Depth(14)).tolist() == [[0, 0, 0, 32, 64, 64]]
+    assert told.describe() == ""
+    with pytest.raises(BadImage, match=r"has grey level 4095, which 11 bits do not hold \(--bits\)"):
+        images.read_pixels(path, depth=images.Depth(11))
+    levels[0, 0] = 4096
+    path = saved(tmp_path, name, Image.fromarray(levels))
+    assert images.read_pixels(path, depth=found).tolist() == [[16, 0, 0, 8, 16, 16]]
+    assert found.describe().startswith("1 of 2 images")
+
+
+@pytest.mark.parametrize("depth", [None, 9, 16])
+def test_a_map_tells_its_own_depth(tmp_path: Path, depth: int | None) -> None:
+    """The second one is dark: 255 of 4095 is 4081 of 65535, which is no 12 bits."""
+    for levels, wanted in (([0, 2048, 4095], [0, 128, 255]), ([0, 16, 255], [0, 1, 16])):
+        data = b"P5 3 1 4095\n" + np.array(levels, ">u2").tobytes()
+        (tmp_path / "a.pgm").write_bytes(data)
+        assert images.read_pixels(tmp_path / "a.pgm", depth=images.Depth(depth)).tolist() == [wanted]
+
+
+def test_colour_of_12_bits_in_16_is_refused(tmp_path: Path) -> None:
+    levels = np.full((2, 2, 3), 4095, np.uint16)
+    path = tmp_path / "a.png"
+    path.write_bytes(colour_of_16_bits(levels))
+    assert reason(path, images.read_pixels).startswith("uses 12 of its 16 bits in colour")
+    assert images.read_pixels(path, depth=images.Depth(16)).tolist() == [[[15] * 3] * 2] * 2
+    path.write_bytes(colour_of_16_bits(levels + 1))
+    assert images.read_pixels(path).tolist() == [[[16] * 3] * 2] * 2
+    with pytest.raises(BadImage, match="uses 12 of its 16 bits"):
+        images.read_pixels(path, depth=images.Depth(12))
+    dark = saved(tmp_path, "b.png", Image.new("RGB", (2, 2), (3, 2, 1)))  # 8 bits
+    assert images.read_pixels(dark).tolist() == [[[3, 2, 1]] * 2] * 2

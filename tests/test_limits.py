@@ -109,3 +109,12 @@ def test_far_beyond_photographs_nothing_is_changed_whatever_is_asked() -> None:
     assert np.abs(change).max() > 1
     limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32))
     assert np.abs(change).max() < 1e-3
+
+
+def test_only_in_chroma_128_keeps_its_level() -> None:
+    plane = coded(np.full((32, 32), 128), 50)
+    assert plane.table is not None and (plane.samples == 128).all()
+    for is_chroma in (False, True):
+        change = np.full((32, 32), 1, np.float32)
+        limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32), is_chroma)
+        np.testing.assert_allclose(change, 0 if is_chroma else 0.7, atol=0.3)

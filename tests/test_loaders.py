@@ -93,7 +93,9 @@ def test_qualities_are_made_in_memory_from_clean_images(tmp_path):
     run("load_train_data.py", tmp_path, "data", "train", "--all", "--quality", 10, 40)
     jpg, bmp = read_patches(tmp_path / "train/train_1.tfrecords")
     assert len(jpg) == (2 * 2 + 2 * 2) * 2
-    assert json.loads((tmp_path / "train/split.json").read_text())["coarseness"] == pytest.approx([1.25, 5], rel=0.01)
+    assert json.loads((tmp_path / "train/split.json").read_text())["coarseness"] == pytest.approx(
+        [1.25, 5], rel=0.01
+    )
     luma = grey(data / "colour.bmp")
     expected = {}
     for name, clean in (("colour", luma), ("deep", np.rint(deep / 257).astype(np.uint8))):
@@ -262,3 +264,17 @@ def test_a_file_cut_between_records_shows_by_the_counts(tmp_path):
     path = tmp_path / "train/train_1.tfrecords"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 4 * 3])
     assert "holds 3 records, 4 by split.json" in run("read_tfrecord.py", tmp_path, "train", status=1).err
+
+
+def test_12_bits_of_16_are_found_said_and_told(tmp_path):
+    (tmp_path / "data").mkdir()
+    ramp = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
+    for name in "ab":
+        Image.fromarray(ramp).save(tmp_path / f"data/{name}.png")
+    options = ("--all", "--quality", 90)
+    printed = run("load_train_data.py", tmp_path, "data", "train", *options).out
+    assert printed.count("2 of 2 images use 12 of 16 bits: scaled by that (--bits)") == 1
+    assert read_patches(tmp_path / "train/train_1.tfrecords")[1].max() == 255
+    printed = run("load_val_data.py", tmp_path, "data", "val", *options, "--bits", 16).out
+    assert "of 16 bits" not in printed
+    assert read_patches(tmp_path / "val/val_1.tfrecords")[1].max() == 16

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from reference import Array
+from reference import Array, lossless_jpeg
 
 from car import pairs
 from car.errors import BadImage
@@ -265,3 +265,11 @@ def test_a_clean_image_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"nothing")
     with pytest.raises(BadImage, match=r"x\.png"):
         pairs.made_pairs(Source("x", None, tmp_path / "x.png"), [30], 1, None)
+
+
+def test_a_lossless_jpeg_is_no_pair(tmp_path: Path) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    (tmp_path / "a.jpg").write_bytes(lossless_jpeg(grey))
+    Image.fromarray(grey).save(tmp_path / "a.bmp")
+    with pytest.raises(BadImage, match=r"^a.jpg: lossless JPEG: nothing to learn from$"):
+        pairs.read_pair(tmp_path / "a.jpg", tmp_path / "a.bmp")

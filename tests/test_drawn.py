@@ -42,9 +42,10 @@ def test_each_kind(kind: str) -> None:
     assert len({picture.tobytes() for picture in pictures}) == 20
 
 
-def test_colour_and_grey_occur() -> None:
+def test_colour_and_grey_occur_and_no_picture_twice() -> None:
     pictures = [kinds.draw(number, SIDE, seed=0)[1] for number in range(100)]
     assert 20 < sum(picture.ndim == 2 for picture in pictures) < 80
+    assert len({picture.tobytes() for picture in pictures}) == 100
 
 
 def test_paper_and_ink_can_be_told_apart() -> None:
@@ -150,6 +151,12 @@ def test_text_sharp_and_smooth() -> None:
     coverage = texts.subpixels(generator(1), SIDE, 14)
     assert coverage.shape == (SIDE, SIDE, 3) and coverage.min() == 0 and 0.9 < coverage.max() <= 1 + 1e-9
     assert (coverage[..., 0] != coverage[..., 2]).mean() > 0.05
+
+
+def test_no_page_is_blank() -> None:
+    """Also the small turned ones, whose lines can be too short to reach into the picture."""
+    for seed in range(200):
+        assert len(colours_in(texts.text(generator(seed), 64))) > 1
 
 
 def test_pixels_made_larger() -> None:

@@ -96,7 +96,7 @@ def diffusion(rng: Rng, side: int) -> Pixels:
         channels = [image, *(Image.fromarray(tools.rounded(tools.tones(rng, small))) for _ in range(2))]
         picture, palette = Image.merge("RGB", channels), np.array(tools.colours(rng, number)).ravel()
     known = Image.new("P", (1, 1))
-    known.putpalette(np.resize(tools.rounded(palette), 768).tobytes())  # all 256 entries, else some are black
+    known.putpalette(tools.rounded(palette).tobytes())
     made = picture.quantize(palette=known, dither=Image.Dither.FLOYDSTEINBERG)
     return tools.enlarged(np.asarray(made.convert("RGB")), scale, side)
 

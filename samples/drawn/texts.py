@@ -74,19 +74,26 @@ def subpixels(rng: tools.Rng, side: int, size: float) -> Doubles:
     return sum(tap * wide[:, i : i + 3 * side] for i, tap in enumerate(taps)).reshape(side, side, 3)
 
 
-def text(rng: tools.Rng, side: int) -> Pixels:
-    """Text: sharp, smooth, of a bitmap font, turned, or in coloured subpixels; 8 to 60 pixels high."""
-    paper, ink = tools.colours(rng, 2)
+def coverage(rng: tools.Rng, side: int) -> Doubles:
+    """What of each pixel is ink, 0..1, in one of five ways: [side, side], or [side, side, 3] in subpixels."""
     size = 8 * 7.5 ** rng.random()
     way = rng.integers(0, 5)
     if way == 0:
-        size, scale = 11.0, int(rng.integers(1, 4))
-        mask = np.asarray(page(rng, -(-side // scale), size, True, ImageFont.load_default_imagefont()))
-        return tools.blend(tools.enlarged(mask, scale, side) / 255, paper, ink)
+        scale = int(rng.integers(1, 4))
+        small = page(rng, -(-side // scale), 11.0, True, ImageFont.load_default_imagefont())
+        return tools.enlarged(np.asarray(small), scale, side) / 255
     if way == 1:
-        return tools.blend(subpixels(rng, side, size), paper, ink)
+        return subpixels(rng, side, size)
     image = turned_page(rng, side, size) if way == 2 else page(rng, side, size, sharp=way == 3)
-    return tools.blend(np.asarray(image) / 255, paper, ink)
+    return np.asarray(image) / 255
+
+
+def text(rng: tools.Rng, side: int) -> Pixels:
+    """Text: sharp, smooth, of a bitmap font, turned, or in coloured subpixels; 8 to 60 pixels high."""
+    paper, ink = tools.colours(rng, 2)
+    while not (part := coverage(rng, side)).any():
+        pass  # short lines, turned out of the picture
+    return tools.blend(part, paper, ink)
 
 
 def monospaced(

@@ -24,7 +24,7 @@ from car import cli, files, split, stop
 from car.errors import BadImage, Stopped, UserError, some_of
 
 if TYPE_CHECKING:  # what loads TensorFlow or numpy is imported where it is used, once the arguments are good
-    from car.images import Depth
+    from car.levels import Depth
     from car.pairs import Found, Pair, Source
     from car.records import RecordWriter
 
@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     """Write the records of one set into a folder, and say what was done. Returns the status."""
-    from car import images, records
+    from car import levels, records
 
     refuse_foreign_files(args.records, which)
     found = find_sources(args)
@@ -142,7 +142,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     names = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
     with records.naming(args.records), files.whole_folder(folder, names) as partial:
         writer = records.RecordWriter(partial, which, args.patch_size)
-        depth = images.Depth(args.bits)
+        depth = levels.Depth(args.bits)
         bad, small, digests, coarsenesses = write_records(chosen, writer, args, depth)
         if writer.total == 0:
             why = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"

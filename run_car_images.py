@@ -114,12 +114,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import folder, images, jobs, weights
+    from car import find, folder, jobs, levels, weights
 
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")
-    found = images.find_jpegs(args.data)
+    found = find.jpegs(args.data)
     jpegs = jobs.choose(found, args.data, args.log, args.split)
     bank = weights.load_bank(args.log)
     folder.say_worse_than_none(args.log, bank[None])
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts=args.parts,
             weights=weights.digest_of(bank),
             told_apart=jobs.tell_apart_beside(lock, found),
-            depth=images.Depth(args.bits),
+            depth=levels.Depth(args.bits),
         )
         outcome = folder.correct_all(job, corrector, jpegs[args.part - 1 :: args.parts])
         folder.say_outcome(job, outcome)

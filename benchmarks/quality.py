@@ -65,12 +65,12 @@ def picture_of(pixels: "Pixels", kind: str) -> "Pixels":
     """What is compressed, and what the result is held against, of a picture's uint8 pixels."""
     import numpy as np
 
-    from car import images
+    from car import levels
 
     if kind == "colour" or pixels.ndim == 2:
         return pixels
     if kind == "full-range":
-        return images.luma_of(pixels)
+        return levels.luma_of(pixels)
     return np.rint(16 + pixels @ np.array([65.481, 128.553, 24.966]) / 255).astype(np.uint8)
 
 

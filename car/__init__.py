@@ -3,8 +3,10 @@
 A module may import those of the lines above its own, and no other: `lint-imports` holds that.
 
     arrays  errors  stop            ground: array types; faults in words; Ctrl-C and SIGTERM
-    cli  files  jpeg                arguments, progress; whole files, one run at a time; tables and limits;
-    tiles  fast_conv  metadata      cut and stitch; Toom-Cook; EXIF, ICC, XMP, ...
+    cli  files  find                arguments, progress; whole files, one run at a time; files of a folder;
+    jpeg  levels                    tables, coefficients; pixels of any depth as 8 bits;
+    tiles  fast_conv                cut and stitch; Toom-Cook
+    coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
     images  split  weights          find and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
     journal                         what was written into a folder of results, by which settings

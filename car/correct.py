@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from car import choice, images, jpeg, limits, metadata, tiles, weights
+from car import choice, coded, images, jpeg, levels, limits, metadata, tiles, weights
 from car.arrays import Floats, Pixels
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
@@ -188,7 +188,7 @@ class Corrector:
         grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
         if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
             raise ValueError(f"uint8 [H, W] or [H, W, 3] is wanted, not {pixels.dtype} {list(pixels.shape)}")
-        plane = images.Plane(images.luma_of(pixels), None)
+        plane = coded.Plane(levels.luma_of(pixels), None)
         return images.Jpeg(pixels, (plane,), metadata.Metadata())
 
 

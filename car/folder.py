@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from car import cli, figures, images, jobs, metadata, pictures, stop, weights
+from car import cli, figures, find, images, jobs, levels, metadata, pictures, stop, weights
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane, PlaneFound
 from car.errors import BadImage, Stopped, UserError, some_of
@@ -52,7 +52,7 @@ def load(job: Job, journal: Journal, corrector: Corrector, jpg: Path) -> Loaded:
     with images.reading(jpg.name):
         for path in (job.result(jpg), job.sheet(jpg))[: 1 + job.compare]:
             journal.check_replaceable(path)
-    picture, bmp = corrector.decode(jpg), images.find_bmp(jpg)
+    picture, bmp = corrector.decode(jpg), find.bmp_beside(jpg)
     if bmp is None:
         return Loaded(picture, None)
     truth = images.read_pixels(bmp, corrector.max_pixels, job.depth)
@@ -72,7 +72,7 @@ def save(job: Job, journal: Journal, jpg: Path, corrected: Corrected, truth: Pix
     row = None
     if truth is not None:
         row = figures.measure(
-            job.name(jpg), *(images.luma_of(picture) for picture in (before, pixels, truth))
+            job.name(jpg), *(levels.luma_of(picture) for picture in (before, pixels, truth))
         )
     result = job.result(jpg)
     with whole_file(result, whole=note) as file:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from car import cli, figures, images, split
+from car import cli, figures, find, levels, split
 from car.errors import UserError, some_of
 from car.journal import Journal
 
@@ -26,7 +26,7 @@ class Job:
     parts: int = 1
     weights: str = ""  # digest of the weights
     told_apart: Mapping[str, str] = field(default_factory=dict)  # of tell_apart
-    depth: images.Depth = field(default_factory=images.Depth)  # of the clean pictures
+    depth: levels.Depth = field(default_factory=levels.Depth)  # of the clean pictures
 
     def name(self, jpg: Path) -> str:
         """What the files of a JPEG in the results begin with, and its row of figures is called."""
@@ -104,7 +104,7 @@ def tell_apart(jpegs: Sequence[Path], one_case: bool) -> dict[str, str]:
 
 def _rank(jpg: Path) -> tuple[int, str]:
     """In which order twins take a name: by type, small letters first."""
-    return images.JPEG_SUFFIXES.index(jpg.suffix.lower()), jpg.name.swapcase()
+    return find.JPEG_SUFFIXES.index(jpg.suffix.lower()), jpg.name.swapcase()
 
 
 def tell_apart_beside(lock: Path, jpegs: Sequence[Path]) -> dict[str, str]:
@@ -145,4 +145,4 @@ def done_already(
             f"--skip-existing: results in {job.results} were made otherwise: {'; '.join(differences)}; give "
             f"the same options and weights, or another results folder, or leave --skip-existing out"
         )
-    return {jpg for jpg in made if job.name(jpg) in rows or not images.find_bmp(jpg)}
+    return {jpg for jpg in made if job.name(jpg) in rows or not find.bmp_beside(jpg)}

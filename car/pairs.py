@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from car import images, jpeg, metadata
+from car import find, images, jpeg, levels, metadata
 from car.arrays import Pixels
 from car.errors import BadImage
 
@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
 def find_pairs(folder: Path) -> Found:
     """The JPG + BMP pairs of a folder."""
-    jpgs, bmps = images.by_stem(folder, images.JPEG_SUFFIXES), images.by_stem(folder, (".bmp",))
+    jpgs, bmps = find.by_stem(folder, find.JPEG_SUFFIXES), find.by_stem(folder, (".bmp",))
     found = Found([], [], [])
     for stem in jpgs | bmps:
         ours, theirs = jpgs.get(stem, []), bmps.get(stem, [])
@@ -56,8 +56,8 @@ def find_pairs(folder: Path) -> Found:
 
 def find_clean(folder: Path) -> Found:
     """Every image of a folder as a clean source; per stem the lossless one before the JPEG."""
-    clean = images.by_stem(folder, images.JPEG_SUFFIXES)
-    clean |= images.by_stem(folder, images.LOSSLESS_SUFFIXES)
+    clean = find.by_stem(folder, find.JPEG_SUFFIXES)
+    clean |= find.by_stem(folder, find.LOSSLESS_SUFFIXES)
     sources = [Source(stem, None, paths[0]) for stem, paths in sorted(clean.items()) if len(paths) == 1]
     return Found(sources, [], [_together(paths) for paths in clean.values() if len(paths) > 1])
 
@@ -66,7 +66,7 @@ def _together(paths: list[Path]) -> str:
     return " + ".join(path.name for path in paths)
 
 
-def read_pair(jpg: Path, bmp: Path, any_pair: bool = False, depth: images.Depth | None = None) -> Pair:
+def read_pair(jpg: Path, bmp: Path, any_pair: bool = False, depth: levels.Depth | None = None) -> Pair:
     """Read the luma of a JPG and its BMP.
 
     Raises BadImage, also where the JPG cannot have been made from that BMP, unless any_pair is set.
@@ -116,7 +116,7 @@ def made_pairs(
     qualities: list[int],
     shrink: int,
     before: list[int] | None,
-    depth: images.Depth | None = None,
+    depth: levels.Depth | None = None,
 ) -> list[Pair]:
     """The pairs that a clean image gives: one for each quality, and of `before` as many more (saved_before).
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from car import images
+from car import levels
 from car.arrays import Pixels
 from car.files import whole_file
 
@@ -69,7 +69,7 @@ def comparison(before: Pixels, after: Pixels, truth: Pixels | None) -> Image.Ima
     if truth is not None:
         panels.append(truth)
         titles.append("BMP")
-    panels.append(difference(images.luma_of(after), images.luma_of(before)))
+    panels.append(difference(levels.luma_of(after), levels.luma_of(before)))
     titles.append("what changed, 4 times, grey = nothing")
     return side_by_side(panels, titles)
 

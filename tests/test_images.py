@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled, lossless_jpeg
 
-from car import images, jpeg
+from car import coded, find, images, jpeg, levels
 from car.errors import BadImage
 
 SAMPLES = ROOT / "samples"
@@ -28,7 +28,7 @@ def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
     return Image.open(SAMPLES / "astronaut.bmp").crop((150, 60, 150 + width, 60 + height)).convert(mode)
 
 
-def coded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **({"quality": 50} if kind == "JPEG" else {}), **options)
     return file.getvalue()
@@ -71,34 +71,34 @@ def reason(path: Path, reader: Callable[..., object] = images.read_jpeg, *limit:
 def test_jpegs_are_found_by_their_type_in_order(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.JPEG", "C.Jpg", "d.png", "e.bmp", ".hidden.jpg", "jpg", "f.jpg.txt", "A.jpg"):
         (tmp_path / name).touch()
-    assert [path.name for path in images.find_jpegs(tmp_path)] == ["A.jpg", "C.Jpg", "a.JPEG", "b.jpg"]
-    assert images.by_stem(tmp_path, (".bmp", ".png")) == {
+    assert [path.name for path in find.jpegs(tmp_path)] == ["A.jpg", "C.Jpg", "a.JPEG", "b.jpg"]
+    assert find.by_stem(tmp_path, (".bmp", ".png")) == {
         "d": [tmp_path / "d.png"],
         "e": [tmp_path / "e.bmp"],
     }
-    assert images.by_stem(tmp_path, (".gif",)) == {}
+    assert find.by_stem(tmp_path, (".gif",)) == {}
 
 
 def test_files_of_one_name_are_found_together(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpeg", "b.jpg"):
         (tmp_path / name).touch()
     a, *both = (tmp_path / name for name in ("a.jpg", "b.jpeg", "b.jpg"))
-    assert images.find_jpegs(tmp_path) == [a, *both]
-    assert images.by_stem(tmp_path, images.JPEG_SUFFIXES) == {"a": [a], "b": both}
+    assert find.jpegs(tmp_path) == [a, *both]
+    assert find.by_stem(tmp_path, find.JPEG_SUFFIXES) == {"a": [a], "b": both}
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".BMP", ".Bmp"])
 def test_the_bmp_beside_a_jpeg(tmp_path: Path, suffix: str) -> None:
-    assert images.find_bmp(tmp_path / "a.b.jpg") is None
+    assert find.bmp_beside(tmp_path / "a.b.jpg") is None
     (tmp_path / f"a.b{suffix}").touch()
     (tmp_path / "a.bmp").touch()
-    assert images.find_bmp(tmp_path / "a.b.jpg") == tmp_path / f"a.b{suffix}"
+    assert find.bmp_beside(tmp_path / "a.b.jpg") == tmp_path / f"a.b{suffix}"
 
 
 # ---- JPEGs ---------------------------------------------------------------------------------
 
 
-def planes_of(path: Path) -> tuple[images.Plane, ...]:
+def planes_of(path: Path) -> tuple[coded.Plane, ...]:
     picture = images.read_jpeg(path)
     np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(path)))
     assert all(plane.samples.dtype == np.uint8 for plane in picture.planes)
@@ -106,7 +106,7 @@ def planes_of(path: Path) -> tuple[images.Plane, ...]:
     return picture.planes
 
 
-def assert_planes(planes: tuple[images.Plane, ...], wanted: list[tuple[Array, Array | None]]) -> None:
+def assert_planes(planes: tuple[coded.Plane, ...], wanted: list[tuple[Array, Array | None]]) -> None:
     for plane, (samples, table) in zip(planes, wanted, strict=True):
         np.testing.assert_array_equal(plane.samples, samples)
         if table is None:
@@ -150,7 +150,7 @@ def test_chroma_that_the_decoder_doubled_across_is_had_back(tmp_path: Path, size
 
 def test_chroma_of_other_grids_keeps_its_table() -> None:
     """4:4:0, 4:1:1 and a quarter of the rows: a 4:4:4 file whose header says so; its blocks are then others."""
-    data = bytearray(coded(photograph(64, 64), subsampling=0))
+    data = bytearray(encoded(photograph(64, 64), subsampling=0))
     place = data.index(b"\xff\xc0") + 11
     for sampling, rows, columns in ((0x12, 32, 64), (0x41, 64, 16), (0x14, 16, 64)):
         data[place] = sampling
@@ -181,7 +181,7 @@ def test_chroma_that_the_decoder_does_not_give_as_coded_has_no_table(
 
 
 def test_cb_and_cr_may_have_tables_of_their_own(tmp_path: Path) -> None:
-    data = bytearray(coded(photograph(40, 33)))
+    data = bytearray(encoded(photograph(40, 33)))
     data[data.index(b"\xff\xc0") + 18] = 0  # Cr goes by luma's
     (tmp_path / "a.jpg").write_bytes(data)
     tables = [plane.table for plane in planes_of(tmp_path / "a.jpg")]
@@ -255,9 +255,9 @@ def test_a_resolution_in_damaged_exif_is_not_asked_for() -> None:
     """Image.open reads it where JFIF has none; FirstPicture opens the file all the same."""
     exif = Image.Exif()
     exif[0x011A], exif[0x0128] = 300.0, 2
-    data = coded(photograph(16, 16), exif=exif)
+    data = encoded(photograph(16, 16), exif=exif)
     data = data[:2] + data[20:]  # without the JFIF segment
-    assert images.FirstPicture(io.BytesIO(data)).info.get("dpi") is None
+    assert coded.FirstPicture(io.BytesIO(data)).info.get("dpi") is None
     assert images.decode_jpeg(data).about.exif
 
 
@@ -282,7 +282,7 @@ def test_what_is_no_file_of_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
 def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(coded(photograph(8, 8), kind))
+    path.write_bytes(encoded(photograph(8, 8), kind))
     assert reason(path) == f"is not a JPEG but {kind}"
     for start, name in (
         (b"GIF89a", "GIF"),
@@ -298,7 +298,7 @@ def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
 
 
 def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
-    path, data = tmp_path / "a.jpg", coded(photograph(48, 32))
+    path, data = tmp_path / "a.jpg", encoded(photograph(48, 32))
     path.write_bytes(data[:30])
     assert reason(path).startswith("its header is damaged")
     path.write_bytes(data[:-80])
@@ -307,9 +307,9 @@ def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         images.decode_jpeg(data[:-80])
     path = tmp_path / "a.png"
-    path.write_bytes(coded(photograph(48, 32), "PNG")[:20])
+    path.write_bytes(encoded(photograph(48, 32), "PNG")[:20])
     assert reason(path, images.read_pixels).startswith("its header is damaged")
-    path.write_bytes(coded(photograph(48, 32), "PNG")[:900])
+    path.write_bytes(encoded(photograph(48, 32), "PNG")[:900])
     assert reason(path, images.read_luma).startswith("cannot be decoded: ")
     path.write_bytes(b"GIF89a")
     assert reason(path, images.read_luma) == "is not an image of a known type but GIF"
@@ -330,7 +330,7 @@ def test_damaged_headers_and_pixels(tmp_path: Path) -> None:
 def test_rare_kinds_of_jpeg_are_named(
     tmp_path: Path, marker: int, bits: int, components: int, words: str
 ) -> None:
-    data = bytearray(coded(photograph(16, 8, "L")))
+    data = bytearray(encoded(photograph(16, 8, "L")))
     frame = data.index(b"\xff\xc0")
     data[frame + 1], data[frame + 4], data[frame + 9] = marker, bits, components
     (tmp_path / "a.jpg").write_bytes(data)
@@ -354,7 +354,7 @@ def test_lossless_jpegs(tmp_path: Path, mode: str) -> None:
     assert picture.planes == ()
     luma = images.read_coded_luma(tmp_path / "a.jpg")
     assert luma.lossless and luma.table is None
-    np.testing.assert_array_equal(luma.samples, images.luma_of(pixels))
+    np.testing.assert_array_equal(luma.samples, levels.luma_of(pixels))
     (tmp_path / "a.jpg").write_bytes(lossless_jpeg(pixels)[:-200])
     assert "cannot be decoded: lossless JPEG" in reason(tmp_path / "a.jpg")
 
@@ -377,13 +377,13 @@ def test_the_limit_of_pixels(tmp_path: Path) -> None:
         reader(path, 1200)
         assert "40x30 is over the limit of 1199 pixels" in reason(path, reader, 1199)
     with pytest.raises(BadImage, match="--max-pixels"):
-        images.decode_jpeg(coded(photograph(40, 30)), 1199)
-    assert images.decode_jpeg(coded(photograph(40, 30)), 1200).pixels.shape == (30, 40, 3)
+        images.decode_jpeg(encoded(photograph(40, 30)), 1199)
+    assert images.decode_jpeg(encoded(photograph(40, 30)), 1200).pixels.shape == (30, 40, 3)
 
 
 def test_a_file_larger_than_its_pixels_can_be_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(coded(photograph(8, 8)).ljust(8 * 1000, b"\0"))
+    path.write_bytes(encoded(photograph(8, 8)).ljust(8 * 1000, b"\0"))
     assert images.read_jpeg(path, 1000).pixels.shape == (8, 8, 3)
     assert "has 8000 bytes, more than 999 pixels need" in reason(path, images.read_jpeg, 999)
 
@@ -404,21 +404,21 @@ def stretched(data: bytes, width: int, height: int) -> bytes:
 
 def test_a_size_that_the_bytes_cannot_hold(tmp_path: Path) -> None:
     """The limit is 1000 pixels a byte."""
-    path, data = tmp_path / "a.jpg", coded(photograph(8, 8))
+    path, data = tmp_path / "a.jpg", encoded(photograph(8, 8))
     data = data.ljust(700, b"\0")
     path.write_bytes(stretched(data, 1000, 701))
     assert reason(path) == "says 1000x701, which 700 bytes cannot hold"
     path.write_bytes(stretched(data, 1000, 700))
     assert images.read_jpeg(path).pixels.shape == (700, 1000, 3)  # libjpeg fills up what is missing
-    plain = coded(Image.new("RGB", (2048, 2048), "red"), optimize=True)
+    plain = encoded(Image.new("RGB", (2048, 2048), "red"), optimize=True)
     assert images.decode_jpeg(plain).pixels.shape == (2048, 2048, 3)  # the emptiest that there is
 
 
 def test_scans_are_counted_as_the_decoder_finds_them() -> None:
-    one, many = coded(photograph(40, 30)), coded(photograph(40, 30), progressive=True)
+    one, many = encoded(photograph(40, 30)), encoded(photograph(40, 30), progressive=True)
     assert (jpeg.scans_of(one), jpeg.scans_of(many)) == (1, 10)
-    assert jpeg.scans_of(coded(photograph(40, 30, "L"), progressive=True)) == 6
-    hidden = coded(photograph(16, 16), comment=b"\xff\xda" * 50)
+    assert jpeg.scans_of(encoded(photograph(40, 30, "L"), progressive=True)) == 6
+    hidden = encoded(photograph(16, 16), comment=b"\xff\xda" * 50)
     assert hidden.count(b"\xff\xda") == 51 and jpeg.scans_of(hidden) == 1
     assert jpeg.scans_of(one + b"\0\2\xff\xda\0\2") == 1  # behind the end
     assert jpeg.scans_of(b"\xff\xd8\xff\xda\0\0\xff\xda\0\2\xff\x01\xff\xd0\xff\0\xff\xff\xda\0\2") == 3
@@ -428,7 +428,7 @@ def test_scans_are_counted_as_the_decoder_finds_them() -> None:
 
 def with_scans(count: int, **options: Any) -> bytes:
     """A grey progressive JPEG with its last scan repeated until there are so many."""
-    data = coded(photograph(16, 16, "L"), progressive=True, **options)
+    data = encoded(photograph(16, 16, "L"), progressive=True, **options)
     starts = [found.start() for found in re.finditer(b"\xff\xda", data)]
     last = data[starts[-1] : -2]
     return data[:-2] + last * (count - len(starts)) + data[-2:]
@@ -440,7 +440,7 @@ def test_too_many_scans(tmp_path: Path) -> None:
     assert reason(path) == "has over 100 scans"
     images.decode_jpeg(with_scans(100))
     images.decode_jpeg(with_scans(101, comment=b"\xff\xda"))  # one of which is in the comment
-    hidden = coded(photograph(16, 16), comment=b"\xff\xda" * 150)
+    hidden = encoded(photograph(16, 16), comment=b"\xff\xda" * 150)
     assert images.decode_jpeg(hidden).pixels.shape == (16, 16, 3)
 
 
@@ -501,12 +501,12 @@ def test_every_mode_becomes_grey_or_rgb(tmp_path: Path, mode: str, plain: str) -
 
 
 def test_grey_of_16_bits_is_scaled(tmp_path: Path) -> None:
-    levels = np.array([[0, 128, 129, 385, 386, 65406, 65407, 65535]], np.uint16)
+    sixteen = np.array([[0, 128, 129, 385, 386, 65406, 65407, 65535]], np.uint16)
     wanted = [[0, 0, 1, 1, 2, 254, 255, 255]]  # to the nearest; 257 is 1
-    path = saved(tmp_path, "a.png", Image.fromarray(levels))
+    path = saved(tmp_path, "a.png", Image.fromarray(sixteen))
     assert images.read_pixels(path).tolist() == wanted == images.read_luma(path).tolist()
     assert images.read_pixels(path).dtype == np.uint8
-    path = saved(tmp_path, "a.tif", Image.fromarray(levels.astype(np.int32)))
+    path = saved(tmp_path, "a.tif", Image.fromarray(sixteen.astype(np.int32)))
     assert images.read_pixels(path).tolist() == wanted
 
 
@@ -522,11 +522,11 @@ def test_floating_point_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_suffix_says_what_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.JPEG").write_bytes(coded(photograph(8, 8)))
+    (tmp_path / "a.JPEG").write_bytes(encoded(photograph(8, 8)))
     assert images.read_pixels(tmp_path / "a.JPEG").shape == (8, 8, 3)
-    (tmp_path / "a.png").write_bytes(coded(photograph(8, 8)))
+    (tmp_path / "a.png").write_bytes(encoded(photograph(8, 8)))
     assert "not an image of a known type" in reason(tmp_path / "a.png", images.read_pixels)
-    (tmp_path / "a.jpg").write_bytes(coded(photograph(8, 8), "BMP"))
+    (tmp_path / "a.jpg").write_bytes(encoded(photograph(8, 8), "BMP"))
     assert "not a JPEG but BMP" in reason(tmp_path / "a.jpg", images.read_luma)
 
 
@@ -575,10 +575,10 @@ def test_a_pair_of_two_sizes_is_named() -> None:
 def test_luma_by_the_formula() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (50, 60, 3)).astype(np.uint8)
-    luma = images.luma_of(pixels)
+    luma = levels.luma_of(pixels)
     assert luma.dtype == np.uint8 and np.abs(luma - luma_by_formula(pixels)).max() < 0.51
     grey = pixels[..., 0]
-    assert images.luma_of(grey) is grey
+    assert levels.luma_of(grey) is grey
 
 
 def test_pixels_as_a_jpeg() -> None:
@@ -595,10 +595,10 @@ def test_pixels_as_a_jpeg() -> None:
 # ---- the depth of 16 bits --------------------------------------------------------------------
 
 
-def colour_of_16_bits(levels: Array) -> bytes:
+def colour_of_16_bits(sixteen: Array) -> bytes:
     """An RGB PNG of 16 bits a sample, which Pillow cannot write: uint16 [H, W, 3]."""
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
-    size = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in sixteen)
+    size = struct.pack(">IIBBBBB", sixteen.shape[1], sixteen.shape[0], 16, 2, 0, 0, 0)
     chunks = ((b"IHDR", size), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -608,19 +608,19 @@ def colour_of_16_bits(levels: Array) -> bytes:
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_12_bits_of_16_are_found_or_told(tmp_path: Path, name: str) -> None:
-    levels = np.array([[0, 8, 9, 2048, 4094, 4095]], np.uint16)
-    path, found = saved(tmp_path, name, Image.fromarray(levels)), images.Depth()
+    sixteen = np.array([[0, 8, 9, 2048, 4094, 4095]], np.uint16)
+    path, found = saved(tmp_path, name, Image.fromarray(sixteen)), levels.Depth()
     assert images.read_pixels(path, depth=found).tolist() == [[0, 0, 1, 128, 255, 255]]
     assert images.read_luma(path).tolist() == [[0, 0, 1, 128, 255, 255]]
     assert found.describe() == "1 of 1 images use 12 of 16 bits: scaled by that (--bits)"
-    told = images.Depth(16)
+    told = levels.Depth(16)
     assert images.read_pixels(path, depth=told).tolist() == [[0, 0, 0, 8, 16, 16]]
-    assert images.read_pixels(path, depth=images.Depth(14)).tolist() == [[0, 0, 0, 32, 64, 64]]
+    assert images.read_pixels(path, depth=levels.Depth(14)).tolist() == [[0, 0, 0, 32, 64, 64]]
     assert told.describe() == ""
     with pytest.raises(BadImage, match=r"has grey level 4095, which 11 bits do not hold \(--bits\)"):
-        images.read_pixels(path, depth=images.Depth(11))
-    levels[0, 0] = 4096
-    path = saved(tmp_path, name, Image.fromarray(levels))
+        images.read_pixels(path, depth=levels.Depth(11))
+    sixteen[0, 0] = 4096
+    path = saved(tmp_path, name, Image.fromarray(sixteen))
     assert images.read_pixels(path, depth=found).tolist() == [[16, 0, 0, 8, 16, 16]]
     assert found.describe().startswith("1 of 2 images")
 
@@ -628,21 +628,21 @@ def test_12_bits_of_16_are_found_or_told(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("depth", [None, 9, 16])
 def test_a_map_tells_its_own_depth(tmp_path: Path, depth: int | None) -> None:
     """The second one is dark: 255 of 4095 is 4081 of 65535, which is no 12 bits."""
-    for levels, wanted in (([0, 2048, 4095], [0, 128, 255]), ([0, 16, 255], [0, 1, 16])):
-        data = b"P5 3 1 4095\n" + np.array(levels, ">u2").tobytes()
+    for sixteen, wanted in (([0, 2048, 4095], [0, 128, 255]), ([0, 16, 255], [0, 1, 16])):
+        data = b"P5 3 1 4095\n" + np.array(sixteen, ">u2").tobytes()
         (tmp_path / "a.pgm").write_bytes(data)
-        assert images.read_pixels(tmp_path / "a.pgm", depth=images.Depth(depth)).tolist() == [wanted]
+        assert images.read_pixels(tmp_path / "a.pgm", depth=levels.Depth(depth)).tolist() == [wanted]
 
 
 def test_colour_of_12_bits_in_16_is_refused(tmp_path: Path) -> None:
-    levels = np.full((2, 2, 3), 4095, np.uint16)
+    sixteen = np.full((2, 2, 3), 4095, np.uint16)
     path = tmp_path / "a.png"
-    path.write_bytes(colour_of_16_bits(levels))
+    path.write_bytes(colour_of_16_bits(sixteen))
     assert reason(path, images.read_pixels).startswith("uses 12 of its 16 bits in colour")
-    assert images.read_pixels(path, depth=images.Depth(16)).tolist() == [[[15] * 3] * 2] * 2
-    path.write_bytes(colour_of_16_bits(levels + 1))
+    assert images.read_pixels(path, depth=levels.Depth(16)).tolist() == [[[15] * 3] * 2] * 2
+    path.write_bytes(colour_of_16_bits(sixteen + 1))
     assert images.read_pixels(path).tolist() == [[[16] * 3] * 2] * 2
     with pytest.raises(BadImage, match="uses 12 of its 16 bits"):
-        images.read_pixels(path, depth=images.Depth(12))
+        images.read_pixels(path, depth=levels.Depth(12))
     dark = saved(tmp_path, "b.png", Image.new("RGB", (2, 2), (3, 2, 1)))  # 8 bits
     assert images.read_pixels(dark).tolist() == [[[3, 2, 1]] * 2] * 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from car import images, jobs
+from car import find, jobs
 from car.errors import UserError
 from car.figures import Row
 from car.jobs import Job
@@ -19,7 +19,7 @@ SETTINGS = {"--strength": 1.0}
 
 
 def chosen(data: Path, log: Path, which: str | None) -> list[Path]:
-    return jobs.choose(images.find_jpegs(data), data, log, which)
+    return jobs.choose(find.jpegs(data), data, log, which)
 
 
 def row(name: str) -> Row:

@@ -6,7 +6,7 @@ from conftest import ROOT
 from PIL import Image
 from reference import Array, limited, trusted
 
-from car import images, jpeg, limits
+from car import coded, images, jpeg, limits
 from car.arrays import Floats, Pixels
 
 
@@ -50,14 +50,14 @@ def smoothed(samples: Pixels) -> Floats:
     return change
 
 
-def coded(picture: Array, quality: int) -> images.Plane:
+def encoded(picture: Array, quality: int) -> coded.Plane:
     return images.decode_jpeg(images.jpeg_bytes(np.clip(picture, 0, 255).astype(np.uint8), quality)).planes[0]
 
 
 @pytest.mark.parametrize("quality", [10, 50, 90])
 @pytest.mark.parametrize("name", PATTERNS)
 def test_patterns_stay_as_the_file_has_them(name: str, quality: int) -> None:
-    plane = coded(PATTERNS[name], quality)
+    plane = encoded(PATTERNS[name], quality)
     assert plane.table is not None
     change = smoothed(plane.samples)
     if name == "dark ground":
@@ -72,7 +72,7 @@ def test_patterns_stay_as_the_file_has_them(name: str, quality: int) -> None:
 @pytest.mark.parametrize("quality", [10, 50, 90])
 def test_photographs_are_trusted(name: str, quality: int) -> None:
     """All but a few blocks, with a change that is as far off as smoothing is."""
-    plane = coded(np.asarray(Image.open(ROOT / f"samples/{name}.bmp").convert("L")), quality)
+    plane = encoded(np.asarray(Image.open(ROOT / f"samples/{name}.bmp").convert("L")), quality)
     assert plane.table is not None
     change = smoothed(plane.samples) / 3
     height, width = (length // 8 * 8 for length in change.shape)
@@ -91,7 +91,7 @@ def test_trust_is_the_references_on_a_page_of_everything() -> None:
     page = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     for strength in (1.0, 0.35):
         faint = 128 + (page - 128.0) * strength if strength < 1 else page
-        plane = coded(faint, 75)
+        plane = encoded(faint, 75)
         assert plane.table is not None
         change, gains = smoothed(plane.samples), np.linspace(0.5, 1.5, 64, dtype=np.float32).reshape(8, 8)
         weights = trusted(change.astype(float), plane.samples, plane.table, gains)
@@ -103,7 +103,7 @@ def test_trust_is_the_references_on_a_page_of_everything() -> None:
 
 def test_far_beyond_photographs_nothing_is_changed_whatever_is_asked() -> None:
     """A net that strengthens the pattern, by less than a step: what it weakens and asks for tells nothing."""
-    plane = coded(PATTERNS["checkerboard of 2"], 80)
+    plane = encoded(PATTERNS["checkerboard of 2"], 80)
     assert plane.table is not None
     change = -0.02 * smoothed(plane.samples)
     assert np.abs(change).max() > 1
@@ -112,7 +112,7 @@ def test_far_beyond_photographs_nothing_is_changed_whatever_is_asked() -> None:
 
 
 def test_only_in_chroma_128_keeps_its_level() -> None:
-    plane = coded(np.full((32, 32), 128), 50)
+    plane = encoded(np.full((32, 32), 128), 50)
     assert plane.table is not None and (plane.samples == 128).all()
     for is_chroma in (False, True):
         change = np.full((32, 32), 1, np.float32)

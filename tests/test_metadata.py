@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngImageFile
 from reference import cmyk_profile
 
 from car import metadata
-from car.images import FirstPicture
+from car.coded import FirstPicture
 from car.metadata import ORIENTATION, Metadata
 
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

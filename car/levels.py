@@ -1,0 +1,102 @@
+"""Images of any mode and depth as uint8 grey or RGB."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms
+from PIL.ImageFile import ImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+
+from car.arrays import Pixels
+from car.errors import BadImage
+
+SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
+
+
+@dataclass
+class Depth:
+    """How many bits images of 16 bits use, and what was found of those that were read with it."""
+
+    bits: int | None = None  # 9..16; None: 12 where no level is higher, else 16
+    images: int = 0  # that were read
+    found: int = 0  # of them those that were taken for 12 bits, as nothing said it
+
+    def describe(self) -> str:
+        """What was found, for people; nothing where no image was taken for 12 bits."""
+        if not self.found:
+            return ""
+        return f"{self.found} of {self.images} images use {SCANNER_BITS} of 16 bits: scaled by that (--bits)"
+
+    def scaled(self, levels: Pixels | npt.NDArray[Any]) -> Pixels:
+        """Grey levels [H, W] of 16 bits as uint8. Raises BadImage for levels that the bits do not hold."""
+        lowest, highest = int(levels.min()), int(levels.max())
+        if lowest < 0 or highest > 65535:
+            raise BadImage("has grey levels outside 0..65535")
+        bits = self.bits or (SCANNER_BITS if highest < 2**SCANNER_BITS else 16)
+        if highest >= 2**bits:
+            raise BadImage(f"has grey level {highest}, which {bits} bits do not hold (--bits)")
+        self.found += self.bits is None and bits == SCANNER_BITS
+        return _scaled(levels, bits)
+
+
+def _scaled(levels: npt.NDArray[Any], bits: int) -> Pixels:
+    """Levels of 0..2**bits - 1 as 0..255, to the nearest."""
+    most = 2**bits - 1
+    return ((levels.astype(np.int64) * 510 + most) // (2 * most)).astype(np.uint8)
+
+
+def _is_colour_of_16_bits(image: Image.Image) -> bool:
+    """Whether an opened image has 16 bits a sample, of which Pillow gives the upper eight alone."""
+    if not isinstance(image, ImageFile) or not image.tile or image.mode.startswith("I"):
+        return False
+    args = image.tile[0].args
+    raw = args if isinstance(args, str) else str(args[0]) if args else ""
+    return ";16" in raw or _largest_level(image) == 65535
+
+
+def _largest_level(image: Image.Image) -> int | None:
+    """The largest level that an opened PGM or PPM declares, by which Pillow scales it."""
+    if not isinstance(image, PpmImageFile) or not image.tile or not isinstance(image.tile[0].args, tuple):
+        return None
+    return int(image.tile[0].args[-1])
+
+
+def to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
+    """Turn an opened image of any mode into uint8 grey [H, W] or RGB [H, W, 3] pixels on its grid."""
+    depth = depth or Depth()
+    depth.images += 1
+    if image.mode == "CMYK":
+        image = _cmyk_to_rgb(image)
+    if image.mode.startswith("I"):
+        declared = _largest_level(image) not in (None, 65535)  # Pillow has scaled such a map to 16 bits
+        levels = np.asarray(image)
+        return _scaled(levels, 16) if declared else depth.scaled(levels)
+    if image.mode == "F":
+        raise BadImage("holds floating-point grey levels, whose range is not known")
+    is_colour_of_16_bits = _is_colour_of_16_bits(image)
+    pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+    # Of 12 bits the upper eight of 16 hold four, too few to be scaled.
+    if is_colour_of_16_bits and depth.bits != 16 and (depth.bits or pixels.max() < 16):
+        bits = depth.bits or SCANNER_BITS
+        raise BadImage(f"uses {bits} of its 16 bits in colour, which cannot be read here; save it as 8 bits")
+    return pixels
+
+
+def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert CMYK to sRGB by the embedded profile, plainly where there is none."""
+    image.load()
+    if not (profile := image.info.get("icc_profile")):
+        return image.convert("RGB")
+    try:
+        press, screen = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(press, screen, image.mode, "RGB").apply(image)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
+        raise BadImage(f"its colour profile, by which CMYK is read, cannot be used: {error}") from error
+
+
+def luma_of(pixels: Pixels) -> Pixels:
+    """Full-range BT.601 luma, uint8 [H, W], of grey [H, W] or RGB [H, W, 3] uint8 pixels (JFIF)."""
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))

@@ -22,8 +22,8 @@ ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
 # How far a coefficient may be moved. What was lost is rarely half a step: most coefficients are small, and
 # end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
 REACH_IN_STEPS = 0.35
-# In a block that touches 0 or 255 the decoder may have clipped pixels, and so moved the coefficients.
-REACH_IN_STEPS_WHERE_CLIPPED = 0.5
+# In a block that touches 0 or 255 pixels were clipped, and the nets mend what is left of noise by too much.
+REACH_IN_STEPS_WHERE_CLIPPED = 0.3
 # The tables of luma and chroma at quality 50, Annex K of T.81, which nearly every encoder multiplies by
 # a factor.
 LUMA_TABLE = np.array(

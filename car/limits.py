@@ -1,6 +1,6 @@
 """How far a change may go: what the file allows, and how far the net can be trusted, block by block.
 
-The nets have seen photographs. Four kinds of block are told apart in which they are wrong, by what the file
+The nets have seen photographs. Five kinds of block are told apart in which they are wrong, by what the file
 holds and by what the net asks for; there the change fades out. The thresholds were chosen on crops of BSDS500
 val and a third of LIVE1, which lose nothing by them, and on 30 drawn pictures.
 
@@ -10,6 +10,7 @@ val and a third of LIVE1, which lose nothing by them, and on 30 drawn pictures.
 - An edge on the border of two blocks without detail: a ramp as steep as that would have left coefficients.
 - Dark flat ground: on photographs of low quality the net has learned that most of it was lighter. In chroma
   neutral ground, 128 throughout: the eye sees the least tint on grey.
+- A smooth sky in a fine file: what is left there is the rounding to whole grey levels, which no net can undo.
 - Black and white throughout (jpeg.reach_of).
 """
 
@@ -31,8 +32,10 @@ STRONG_ENOUGH_FOR_SHARE = (6.0, 12.0)  # rms of the high ones
 # How much of what the net asks for, in squared steps, weakens coefficients that the file holds.
 WEAKENING = (0.4, 0.55)
 ASKED_STEPS = (1.0, 2.0)  # the most that the net asks for in a block
-EDGE = (0.5, 1.0)  # jump between two flat blocks, in steps of the first frequency across it
+EDGE = (0.2, 0.32)  # jump between two flat blocks, in steps of the first frequency across it
 DARK = 16  # grey levels
+# A smooth block: rms of the high coefficients around, grey levels; a fine file: its first step across.
+NOT_SMOOTH, NOT_FINE = (0.3, 0.6), (2.0, 3.0)
 NEUTRAL = 128  # the level of Cb and Cr where R = G = B
 
 
@@ -89,6 +92,8 @@ def trust(blocks: Blocks, table: Floats, is_chroma: bool = False) -> Floats:
     wrong = np.maximum(_ramp(weakening / np.maximum(asked, 1e-6), WEAKENING), _ramp(blocks.most, ASKED_STEPS))
     wrong = np.maximum(wrong, _ramp(strength, FAR_STRONGER))
     trusted = np.minimum(1 - unlike_photographs * wrong, 1 - _edges(blocks, table))
+    if not is_chroma:
+        trusted = np.minimum(trusted, np.maximum(_ramp(strength, NOT_SMOOTH), _ramp(table[0, 1], NOT_FINE)))
     level = _spread(blocks.lowest, np.minimum)
     keeps_level = level == NEUTRAL if is_chroma else level < DARK
     ground = keeps_level & (_spread(blocks.highest, np.maximum) == level)

@@ -189,7 +189,7 @@ def mirrored(plane: Array) -> Array:
 def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> Array:
     """Block by block, each cosine coefficient of the change times its gain, within 0.35 of its step.
 
-    Within 0.5 where a pixel is 0 or 255, and no change at all where all are. Where the picture ends within
+    Within 0.3 where a pixel is 0 or 255, and no change at all where all are. Where the picture ends within
     a block, it goes on as in a mirror.
     """
     height, width = change.shape
@@ -199,7 +199,7 @@ def kept_to_steps(change: Array, samples: Array, steps: Array, gains: Array) -> 
         for left in range(0, change.shape[1] - 7, 8):
             block = slice(top, top + 8), slice(left, left + 8)
             coefficients = gains * (COSINES @ change[block] @ COSINES.T)
-            reach = 0.35 if samples[block].min() > 0 and samples[block].max() < 255 else 0.5
+            reach = 0.35 if samples[block].min() > 0 and samples[block].max() < 255 else 0.3
             coefficients = np.clip(coefficients, -reach * steps, reach * steps)
             kept[block] = COSINES.T @ coefficients @ COSINES
             if samples[block].max() == 0 or samples[block].min() == 255:
@@ -258,6 +258,8 @@ def trusted(change: Array, samples: Array, steps: Array, gains: Array, is_chroma
                 ramp(strength, 85, 100),
             )
             weights[y, x] = 1 - unlike * wrong
+            if not is_chroma:
+                weights[y, x] = min(weights[y, x], max(ramp(strength, 0.3, 0.6), ramp(steps[0, 1], 2, 3)))
             for dy, dx, step in (
                 (-1, 0, steps[1, 0]),
                 (1, 0, steps[1, 0]),
@@ -267,7 +269,7 @@ def trusted(change: Array, samples: Array, steps: Array, gains: Array, is_chroma
                 other = y + dy, x + dx
                 if other in held and is_flat((y, x)) and is_flat(other):
                     jump = abs(held[y, x][0, 0] - held[other][0, 0]) / 8 - steps[0, 0] / 8
-                    weights[y, x] = min(weights[y, x], 1 - ramp(jump / step, 0.5, 1))
+                    weights[y, x] = min(weights[y, x], 1 - ramp(jump / step, 0.2, 0.32))
             levels = {level for n in near for level in pixels[n].flat}
             if levels == {128.0} if is_chroma else len(levels) == 1 and levels.pop() < 16:
                 weights[y, x] = 0

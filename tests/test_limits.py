@@ -69,7 +69,7 @@ def test_patterns_stay_as_the_file_has_them(name: str, quality: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "camera", "chelsea"])
-@pytest.mark.parametrize("quality", [10, 50, 90])
+@pytest.mark.parametrize("quality", [10, 50, 85])
 def test_photographs_are_trusted(name: str, quality: int) -> None:
     """All but a few blocks, with a change that is as far off as smoothing is."""
     plane = encoded(np.asarray(Image.open(ROOT / f"samples/{name}.bmp").convert("L")), quality)
@@ -109,6 +109,28 @@ def test_far_beyond_photographs_nothing_is_changed_whatever_is_asked() -> None:
     assert np.abs(change).max() > 1
     limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32))
     assert np.abs(change).max() < 1e-3
+
+
+@pytest.mark.parametrize("quality, part", [(85, 1), (90, 0), (95, 0)])
+def test_a_smooth_sky_of_a_fine_file_stays_as_it_is(quality: int, part: int) -> None:
+    rows, columns = np.mgrid[:64, :64]
+    plane = encoded(120 + 30 * rows / 64 + 4 * columns / 64, quality)
+    assert plane.table is not None
+    for is_chroma in (False, True):
+        change = np.full((64, 64), 0.1, np.float32)
+        limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32), is_chroma)
+        np.testing.assert_allclose(change, 0.1 if is_chroma else 0.1 * part, atol=0.03)
+
+
+def test_an_edge_of_half_a_step_between_flat_blocks_stays() -> None:
+    """A square of level 6 on black, quality 50: the file holds it exactly; a ramp so steep would be told."""
+    square = np.zeros((64, 64))
+    square[16:48, 16:48] = 6
+    plane = encoded(square, 50)
+    assert plane.table is not None and (plane.samples == square).all()
+    change = smoothed(plane.samples)
+    limits.limit_change(change, plane.samples, plane.table, np.ones((8, 8), np.float32))
+    assert np.abs(change).max() < 0.01
 
 
 def test_only_in_chroma_128_keeps_its_level() -> None:

@@ -163,7 +163,7 @@ def exifs(draw: Draw) -> Beside:
     ]
     bad: list[Tag] = [
         (tag, draw(st.sampled_from([2, 3, 5])), draw(st.integers(5, 60)), draw(st.integers(2**14, 2**32 - 1)))
-        for tag in draw(st.sets(st.sampled_from([0x0132, 0x8298, 0xD000, 0xD001]), max_size=2))
+        for tag in draw(st.sets(st.sampled_from([0x0132, 0x8298, 0xD000, 0xD001]), min_size=1, max_size=2))
     ]
 
     def whole(orientation: int, others: Sequence[Tag]) -> bytes:
@@ -177,7 +177,7 @@ def exifs(draw: Draw) -> Beside:
         return header + outer + directory(sign, 8 + len(outer), note)
 
     turns = kind in (SHORT, LONG) and 1 <= value <= 8
-    harm = draw(st.sampled_from(["none"] * 3 + ["tags"] * 2 + ["cut", "bytes", "noise"]))
+    harm = draw(st.sampled_from(["none"] * 3 + ["tags"] * 3 + ["cut", "bytes", "noise"]))
     tiff = whole(value, tags)
     if harm == "none":
         return Beside(tiff, whole(1 if turns else value, tags))
@@ -204,7 +204,7 @@ TEXTS = st.one_of(
 @st.composite
 def others(draw: Draw) -> tuple[int, bytes]:
     """A segment that is none of EXIF: its marker and what it holds."""
-    kind = draw(st.sampled_from(["random", "comment", "xmp", "profile", "adobe", "started"]))
+    kind = draw(st.sampled_from(["random", "comment", "xmp", "xmp", "profile", "adobe", "started"]))
     if kind == "comment":
         return 0xFE, draw(TEXTS)
     if kind == "xmp":
@@ -218,7 +218,9 @@ def others(draw: Draw) -> tuple[int, bytes]:
     start = b""
     if kind == "started":
         start = draw(
-            st.sampled_from([b"Photoshop 3.0\0", b"MPF\0", EXIF, b"FPXR\0", b"JFIF\0", b"ICC_PROFILE\0"])
+            st.sampled_from(
+                [*[b"Photoshop 3.0\0", b"MPF\0"] * 3, EXIF, b"FPXR\0", b"JFIF\0", b"ICC_PROFILE\0"]
+            )
         )
     return draw(st.integers(0xE1, 0xEF)), start + draw(st.binary(max_size=50))
 
@@ -537,7 +539,5 @@ def test_what_is_promised_holds_for_files_of_every_making(long: bool) -> None:
         suppress_health_check=list(HealthCheck),
     )
     options(given(files(), st.sampled_from(["png", "png", "bmp"]))(check))()
-    print(
-        f"{sum(read.values())} files: {read[True]} as promised, {read[False]} that Pillow cannot read either"
-    )
+    print(f"{sum(read.values())} files: {read[True]} as promised, {read[False]} refused")
     assert read[True] > 10 * read[False]

@@ -45,6 +45,7 @@ UNSUPPORTED_FRAMES = {
     **dict.fromkeys((0xCD, 0xCE, 0xCF), "hierarchical with arithmetic coding"),
     0xCB: "lossless with arithmetic coding",
 }
+JFIF_BYTES = 14  # of a JFIF segment, at the least, that libjpeg takes for one
 ROUNDING_OF_COEFFICIENT = 3.0  # at the most, where two planes are rounded to grey levels
 LARGEST_STEP = 255  # in the one byte that it has
 CHROMA_TABLE = np.full((BLOCK, BLOCK), 99)
@@ -98,13 +99,24 @@ def is_lossless(data: bytes) -> bool:
 def coded_as_ycbcr(image: JpegImageFile) -> bool:
     """Whether an opened JPEG (PIL) codes luma, alone or with Cb and Cr (not CMYK, not RGB)."""
     luma, *chroma = image.layer  # (id, horizontal and vertical sampling, number of the table) of each
-    if image.mode == "RGB":
-        names = bytes(component[0] for component in image.layer)
-        if image.info.get("adobe_transform") == 0 or names == b"RGB":
-            return False
-    elif image.mode != "L":
+    if image.mode not in ("L", "RGB") or (image.mode == "RGB" and _is_coded_as_rgb(image)):
         return False
     return all(component[1] <= luma[1] and component[2] <= luma[2] for component in chroma)
+
+
+def _is_coded_as_rgb(image: JpegImageFile) -> bool:
+    """Whether libjpeg takes the three components of an opened JPEG for R, G and B.
+
+    A JFIF segment says YCbCr whatever Adobe's says, and that goes before the components' names (jdapimin.c).
+    """
+    if any(
+        name == "APP0" and data.startswith(b"JFIF\0") and len(data) >= JFIF_BYTES
+        for name, data in image.applist
+    ):
+        return False
+    if "adobe_transform" in image.info:
+        return bool(image.info["adobe_transform"] == 0)
+    return bytes(component[0] for component in image.layer) == b"RGB"
 
 
 def table_of(image: JpegImageFile, component: int) -> Floats | None:

@@ -29,7 +29,7 @@ INNER = {("IFD0", 0x8769): "Exif", ("IFD0", 0x8825): "GPS", ("Exif", 0xA005): "I
 THUMBNAIL = (0x0201, 0x0202)  # tags of IFD1: its place and its number of bytes
 
 EXIF_START = b"Exif\0\0"  # of APP1 (EXIF 2.32, 4.7.2)
-XMP_STARTS = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+XMP_START, MORE_XMP_START = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP_START, IPTC_BLOCK = b"Photoshop 3.0\0", b"8BIM\x04\x04"  # of APP13; its resource 0x0404
 
 # What each format of results holds, by the fields of Metadata.
@@ -63,7 +63,7 @@ def read(image: Image.Image) -> Metadata:
     lost: list[str] = []
     orientation, exif = _upright_exif(_segments(image, "APP1", EXIF_START), lost)
     profile = _fitting_profile(image, lost)
-    xmp = _xmp([packet for start in XMP_STARTS for packet in _segments(image, "APP1", start)], lost)
+    xmp = _xmp(_segments(image, "APP1", XMP_START), _segments(image, "APP1", MORE_XMP_START), lost)
     blocks = b"".join(_segments(image, "APP13", PHOTOSHOP_START))
     iptc = blocks if IPTC_BLOCK in blocks else b""
     comment = _comment(_segments(image, "COM", b""), lost)
@@ -224,12 +224,13 @@ def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
     return None
 
 
-def _xmp(packets: Sequence[bytes], lost: list[str]) -> bytes:
+def _xmp(packets: Sequence[bytes], further: Sequence[bytes], lost: list[str]) -> bytes:
     """The first XMP packet (XMP part 3, 1.1.3); further ones hold what is over 64 KiB. No text has a NUL."""
-    if packets[1:]:
+    if len(packets) + bool(packets and further) > 1:
         lost.append("of several XMP packets the first was taken")
     xmp = packets[0].rstrip(b"\0") if packets else b""
-    if b"\0" in xmp or not _is_utf8(xmp):
+    is_without_first = bool(further) and not packets
+    if is_without_first or b"\0" in xmp or not _is_utf8(xmp):
         lost.append("its XMP is damaged and was left out")
         return b""
     return xmp

@@ -74,13 +74,46 @@ def sampled(*sampling: int) -> Callable[[bytearray], None]:
     return edit
 
 
-def test_rgb_is_told_by_adobe_s_mark_or_by_its_names() -> None:
-    rgb = coded("RGB", keep_rgb=True)
-    assert opened(rgb).info["adobe_transform"] == 0 and b"R\x11" in rgb
-    marked = edited(rgb, FRAME, named(b"\1\2\3"))
-    assert not jpeg.coded_as_ycbcr(opened(marked))
-    assert not jpeg.coded_as_ycbcr(opened(edited(coded("RGB"), FRAME, named(b"RGB"))))
-    assert jpeg.coded_as_ycbcr(opened(edited(coded("RGB"), FRAME, named(b"YUV"))))
+JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+SHORT_JFIF = b"\xff\xe0\0\x0cJFIF\0\1\1\0\0\1"  # too short to be one
+
+
+def adobe(transform: int) -> bytes:
+    return b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
+
+
+@pytest.mark.parametrize(
+    "segments, names, wanted",
+    [
+        (b"", b"\1\2\3", True),
+        (b"", b"YUV", True),
+        (b"", b"RGB", False),
+        (SHORT_JFIF, b"RGB", False),
+        (JFIF, b"RGB", True),
+        (adobe(0), b"\1\2\3", False),
+        (adobe(1), b"RGB", True),
+        (adobe(2), b"RGB", True),
+        (adobe(1) + adobe(0), b"\1\2\3", False),
+        (JFIF + adobe(0), b"\1\2\3", True),
+        (adobe(0) + JFIF, b"RGB", True),
+    ],
+)
+def test_jfif_goes_before_adobe_s_mark_and_that_before_the_names(
+    segments: bytes, names: bytes, wanted: bool
+) -> None:
+    """As the decoder does it: of an orange one gets orange by YCbCr, and by RGB something blue."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), (200, 90, 30)).save(file, "JPEG", quality=95)
+    data = file.getvalue()
+    assert data[2:20] == JFIF
+
+    def name_scan(scan: bytearray) -> None:
+        scan[3:9:2] = names
+
+    data = data[:2] + segments + edited(edited(data[20:], FRAME, named(names)), 0xDA, name_scan)
+    red, _, blue = np.asarray(Image.open(io.BytesIO(data)))[8, 8]
+    assert (red > blue) == wanted
+    assert jpeg.coded_as_ycbcr(opened(data)) is wanted
 
 
 @pytest.mark.parametrize(

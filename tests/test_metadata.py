@@ -366,6 +366,12 @@ def test_xmp_of_several_packets_and_damaged_xmp() -> None:
         assert (found.xmp, found.lost) == (b"", ("its XMP is damaged and was left out",))
 
 
+def test_further_xmp_without_its_first_packet_is_no_xmp() -> None:
+    for more in (b"0" * 32 + bytes(8) + b"more", b"0" * 40 + b"more"):
+        found = metadata.read(opened(segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + more)))
+        assert (found.xmp, found.lost) == (b"", ("its XMP is damaged and was left out",))
+
+
 def test_photoshop_blocks_without_iptc() -> None:
     other = IPTC.replace(b"\x04\x04", b"\x03\xed")
     assert metadata.read(opened(segment(0xED, b"Photoshop 3.0\0" + other))) == Metadata()

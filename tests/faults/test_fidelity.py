@@ -412,7 +412,7 @@ def text_of(comment: bytes) -> str:
 
 
 def check_reach(change: Array, samples: Array, table: Array) -> None:
-    """No coefficient of a whole block moved by more than 0.35 of its step, or 0.5 where it touches 0 or 255.
+    """No coefficient of a whole block moved by more than 0.35 of its step, or 0.3 where it touches 0 or 255.
 
     change, samples: [H, W]. A block that the picture's edge cuts is made whole by mirroring; of its change only
     the pixels within the picture are known: they move by no more than all coefficients together can.
@@ -424,7 +424,7 @@ def check_reach(change: Array, samples: Array, table: Array) -> None:
         for left in range(0, width, 8):
             block = slice(top, top + 8), slice(left, left + 8)
             own, lowest, highest = change[block].astype(float), samples[block].min(), samples[block].max()
-            reach = 0.35 if lowest > 0 and highest < 255 else 0.5
+            reach = 0.35 if lowest > 0 and highest < 255 else 0.3
             if highest == 0 or lowest == 255:
                 reach = 0
             if own.shape == (8, 8):

@@ -7,7 +7,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     jpeg  levels                    tables, coefficients; pixels of any depth as 8 bits;
     tiles  fast_conv                cut and stitch; Toom-Cook
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
-    images  split  weights          find and decode; train, val, test; a set of weights as plain arrays;
+    images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
     journal                         what was written into a folder of results, by which settings
     correct  records                one image (the Corrector); record files written, read, verified;

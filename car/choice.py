@@ -56,11 +56,11 @@ def choose(
     where it is the finer one, does worse than none.
     """
     bank = [factor for factor in factors if factor is not None]
-    if table is not None and not bank and trained_on is not None:
+    if table is not None and bank:
+        return _for_chroma(bank, table, component) if component else _for_luma(bank, table)
+    if table is not None and trained_on:
         return _choose_own(jpeg.coarseness(table, component), trained_on, component == 0)
-    if table is None or not bank:
-        return Choice(None, gains=component == 0)
-    return _for_chroma(bank, table, component) if component else _for_luma(bank, table)
+    return Choice(None, gains=component == 0)
 
 
 def _for_luma(bank: Sequence[float], table: Floats) -> Choice:

@@ -1,4 +1,4 @@
-"""Images in: finding files, decoding them, the luma that JPEG codes.
+"""Images in: opened by their first bytes, decoded, the luma that JPEG codes.
 
 All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and grey,
 [H, W, 3] for RGB, and upright unless a docstring says that they lie on the coded grid.
@@ -54,9 +54,6 @@ class Jpeg(NamedTuple):
     pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
     planes: tuple[coded.Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
     about: metadata.Metadata  # without a profile where that was used up in converting CMYK
-
-
-# ---- decoding ----------------------------------------------------------------------------
 
 
 def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
@@ -242,9 +239,6 @@ def check_same_size(path: Path, jpg: Pixels, bmp: Pixels) -> None:
         raise BadImage(
             f"{path.name}: the pair differs in size: JPG {width}x{height}, BMP {bmp_width}x{bmp_height}"
         )
-
-
-# ---- pixels ------------------------------------------------------------------------------
 
 
 def jpeg_bytes(pixels: Pixels, quality: int) -> bytes:

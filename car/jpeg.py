@@ -50,8 +50,8 @@ ROUNDING_OF_COEFFICIENT = 3.0  # at the most, where two planes are rounded to gr
 LARGEST_STEP = 255  # in the one byte that it has
 CHROMA_TABLE = np.full((BLOCK, BLOCK), 99)
 CHROMA_TABLE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
-LOW = np.add.outer(np.arange(BLOCK), np.arange(BLOCK)) <= 6  # frequencies: u + v
-
+FREQUENCIES = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))  # u + v of each coefficient
+LOW = FREQUENCIES <= 6
 
 Span = tuple[float, float]  # (finest, coarsest) of the coarseness of several files
 

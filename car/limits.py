@@ -21,7 +21,7 @@ import numpy as np
 from car import jpeg
 from car.arrays import Floats, Pixels
 
-HIGH = np.add.outer(np.arange(jpeg.BLOCK), np.arange(jpeg.BLOCK)).reshape(-1) >= 6  # frequencies: u + v
+HIGH = jpeg.FREQUENCIES.reshape(-1) >= 6
 # Each pair: where a change begins to fade, and where nothing is left of it.
 # The rms of the high coefficients around a block, grey levels; of photographs 99.9 % have under 32.
 STRONGER_THAN_PHOTOGRAPHS = (50.0, 62.0)

@@ -376,3 +376,29 @@ def lossless_jpeg(pixels: Array) -> bytes:
     segments = ((0xC3, frame), (0xC4, codes), (0xDA, start))
     head = b"".join(bytes([0xFF, m]) + struct.pack(">H", len(d) + 2) + d for m, d in segments)
     return b"\xff\xd8" + head + scan + b"\xff\xd9"
+
+
+Tag = tuple[int, int, int, bytes | int]  # tag, type, count, and the value's bytes or its place
+
+
+def directory(order: str, place: int, tags: Sequence[Tag], following: int = 0, cut: int = 0) -> bytes:
+    """A directory of a TIFF at its place, and behind it the values of over 4 bytes; cut: bytes that its end lacks."""
+    table, values = struct.pack(f"{order}H", len(tags)), b""
+    behind = place + 2 + 12 * len(tags) + 4
+    for tag, kind, count, value in tags:
+        table += struct.pack(f"{order}HHI", tag, kind, count)
+        if isinstance(value, int):
+            table += struct.pack(f"{order}I", value)
+        elif len(value) <= 4:
+            table += value.ljust(4, b"\0")
+        else:
+            table += struct.pack(f"{order}I", behind + len(values))
+            values += value
+    whole = table + struct.pack(f"{order}I", following) + values
+    return whole[: len(whole) - cut]
+
+
+def tiff(order: str, *directories: bytes) -> bytes:
+    """A TIFF of these directories, the first at 8. order: "<" or ">"."""
+    header = b"II*\0" if order == "<" else b"MM\0*"
+    return header + struct.pack(f"{order}I", 8) + b"".join(directories)

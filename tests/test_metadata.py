@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngImageFile
-from reference import cmyk_profile
+from reference import Tag, cmyk_profile, directory, tiff
 
 from car import metadata
 from car.coded import FirstPicture
@@ -33,34 +33,10 @@ TURNS: dict[int, Any] = {
 
 # ---- files, byte by byte -------------------------------------------------------------------
 
-Tag = tuple[int, int, int, bytes | int]  # tag, type, count, and the value's bytes or its place
-
 
 def grey_profile() -> bytes:
     """The sRGB profile with another colour space in its header: all that is looked at."""
     return RGB_PROFILE[:16] + b"GRAY" + RGB_PROFILE[20:]
-
-
-def directory(order: str, place: int, tags: list[Tag], following: int = 0, cut: int = 0) -> bytes:
-    """A directory at its place, and behind it the values of over 4 bytes; cut: bytes that its end lacks."""
-    table, values = struct.pack(f"{order}H", len(tags)), b""
-    behind = place + 2 + 12 * len(tags) + 4
-    for tag, kind, count, value in tags:
-        table += struct.pack(f"{order}HHI", tag, kind, count)
-        if isinstance(value, int):
-            table += struct.pack(f"{order}I", value)
-        elif len(value) <= 4:
-            table += value.ljust(4, b"\0")
-        else:
-            table += struct.pack(f"{order}I", behind + len(values))
-            values += value
-    whole = table + struct.pack(f"{order}I", following) + values
-    return whole[: len(whole) - cut]
-
-
-def tiff(order: str, *directories: bytes) -> bytes:
-    header = b"II*\0" if order == "<" else b"MM\0*"
-    return header + struct.pack(f"{order}I", 8) + b"".join(directories)
 
 
 def turn(order: str, value: int, kind: int = SHORT) -> Tag:

@@ -21,7 +21,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
-from reference import CHROMA_50, COSINES, LUMA_50, Array, coarseness, doubled, lossless_jpeg, mirrored
+from reference import (
+    CHROMA_50,
+    COSINES,
+    LUMA_50,
+    Array,
+    Tag,
+    coarseness,
+    directory,
+    doubled,
+    lossless_jpeg,
+    mirrored,
+    tiff,
+)
 
 import model_car
 from car import folder
@@ -124,24 +136,6 @@ def other_sampling(data: bytes, draw: Draw) -> bytes:
 
 # ---- what lies beside the pixels -----------------------------------------------------------
 
-Tag = tuple[int, int, int, Any]  # tag, type, number of values, and their bytes or their place
-
-
-def directory(sign: str, place: int, tags: Sequence[Tag]) -> bytes:
-    """A directory of TIFF at its place with no next one, and the values behind it."""
-    table, values = struct.pack(f"{sign}H", len(tags)), b""
-    behind = place + 2 + 12 * len(tags) + 4
-    for tag, kind, count, value in tags:
-        table += struct.pack(f"{sign}HHI", tag, kind, count)
-        if isinstance(value, int):
-            table += struct.pack(f"{sign}I", value)
-        elif len(value) <= 4:
-            table += value.ljust(4, b"\0")
-        else:
-            table += struct.pack(f"{sign}I", behind + len(values))
-            values += value
-    return table + bytes(4) + values
-
 
 class Beside(NamedTuple):
     """EXIF as a file holds it, and what a PNG must hold of it, where that can be told."""
@@ -171,26 +165,25 @@ def exifs(draw: Draw) -> Beside:
         own: list[Tag] = [(ORIENTATION, kind, 1, turning)]
         before, after = others[: len(others) // 2], others[len(others) // 2 :]
         note: list[Tag] = [(0x927C, 7, 20, bytes(range(20)))]
-        header = {"<": b"II*\0", ">": b"MM\0*"}[sign] + struct.pack(f"{sign}I", 8)
         outer = directory(sign, 8, [*before, *own, *after, (EXIF_IFD, LONG, 1, 0)])
         outer = directory(sign, 8, [*before, *own, *after, (EXIF_IFD, LONG, 1, 8 + len(outer))])
-        return header + outer + directory(sign, 8 + len(outer), note)
+        return tiff(sign, outer, directory(sign, 8 + len(outer), note))
 
     turns = kind in (SHORT, LONG) and 1 <= value <= 8
     harm = draw(st.sampled_from(["none"] * 3 + ["tags"] * 3 + ["cut", "bytes", "noise"]))
-    tiff = whole(value, tags)
+    exif = whole(value, tags)
     if harm == "none":
-        return Beside(tiff, whole(1 if turns else value, tags))
+        return Beside(exif, whole(1 if turns else value, tags))
     if harm == "tags":
-        good = {tag: held for tag, _, _, held in tags}
+        good = {tag: held for tag, _, _, held in tags if isinstance(held, bytes)}
         return Beside(whole(value, draw(st.permutations(tags + bad))), good=good)
     if harm == "cut":
-        return Beside(tiff[: draw(st.integers(0, len(tiff) - 1))])
+        return Beside(exif[: draw(st.integers(0, len(exif) - 1))])
     if harm == "noise":
         return Beside(
             draw(st.sampled_from([b"", b"II*\0", b"MM\0*\0\0\0\x08"])) + draw(st.binary(max_size=60))
         )
-    harmed = bytearray(tiff)
+    harmed = bytearray(exif)
     for _ in range(draw(st.integers(1, 6))):
         harmed[draw(st.integers(0, len(harmed) - 1))] = draw(st.integers(0, 255))
     return Beside(bytes(harmed))

@@ -1,12 +1,14 @@
 """car/choice.py: the set of a bank for a file."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegPresets
 from reference import CHROMA_50, LUMA_50, Array, coarseness
 
+from car import jpeg
 from car.choice import UNCHANGED, Choice, choose
 
 # Of the qualities 10 20 30 40 60 80 85 90 95, and the log's own; out of order, as nothing promises one.
@@ -70,6 +72,15 @@ def test_tables_of_another_shape_get_no_gains() -> None:
         )
     assert choose([1.25 * 64 * own, 0.1], 64 * flat, 0).factor == pytest.approx(1.25 * 64 * own)
     assert choose([1.25 * 64 * own * 1.001, 0.1], 64 * flat, 0).factor == 0.1
+
+
+@pytest.mark.parametrize("preset, tilt, gains", [("web_low", 1.48, True), ("high", 1.54, False)])
+def test_gains_hold_up_to_a_tilt_of_one_and_a_half(preset: str, tilt: float, gains: bool) -> None:
+    """Photoshop's, as Pillow brings them: the two that are nearest to the bound, one on each side."""
+    presets: Any = JpegPresets.presets
+    table = np.reshape(np.array(presets[preset]["quantization"][0], np.float32), (8, 8))
+    assert jpeg.tilt(table) == pytest.approx(tilt, abs=0.005)
+    assert choose(FACTORS, table, 0).gains == gains
 
 
 def test_of_fine_tables_of_another_shape_no_coarser_set_and_three_quarters_of_the_change() -> None:

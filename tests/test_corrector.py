@@ -284,6 +284,16 @@ def test_a_bank_by_each_plane_s_own_table() -> None:
     assert [p.coarseness for p in result.planes] == pytest.approx([0.0625, 0.0606, 0.0606], abs=0.01)
 
 
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_of_a_set_for_coarser_files_a_part_is_applied(strength: float) -> None:
+    """A set of twice the coarseness: a quarter of what the limits leave, 0.35 of a step of 40 in the mean of 64."""
+    nets = {None: Net(plus(99), NO_GAINS), 5.0: Net(plus(4), NO_GAINS)}
+    data = coded(photograph(64, 48, "L").point(lambda level: level // 2 + 60), quality=20)
+    (plane,) = Corrector(nets, strength=strength).correct(data).planes
+    assert plane.choice.factor == 5 and plane.choice.strength == pytest.approx(0.25, rel=0.01)
+    assert plane.mean_change == pytest.approx(strength * 0.25 * 0.35 * 40 / 8, rel=0.01)
+
+
 def test_strength_0_gives_the_pixels_of_the_file() -> None:
     for data in (
         coded(photograph(70, 61)),

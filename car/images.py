@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ImageFile import ImageFile
@@ -45,6 +46,7 @@ MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
 LARGEST_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
+NO_END = "its last bytes, which say that it ends, are missing; all of the picture is there"
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 
 
@@ -53,11 +55,13 @@ class Jpeg(NamedTuple):
 
     pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
     planes: tuple[coded.Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
-    about: metadata.Metadata  # without a profile where that was used up in converting CMYK
+    about: metadata.Metadata
 
 
-def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
+def _open_jpeg(data: bytes, max_pixels: int) -> tuple[JpegImageFile, bytes]:
     """Open a JPEG from bytes, of a multi-picture file the first picture; only the header is read.
+
+    Returns its bytes beside it: others than were given where these lacked nothing but their end.
 
     Raises BadImage for another type, and where the header asks for more memory or time than the
     bytes can be worth.
@@ -76,7 +80,21 @@ def _open_jpeg(data: bytes, max_pixels: int) -> JpegImageFile:
         raise BadImage(f"says {image.width}x{image.height}, which {len(data)} bytes cannot hold")
     if data.count(b"\xff\xda") > MAX_SCANS and jpeg.scans_of(data) > MAX_SCANS:
         raise BadImage(f"has over {MAX_SCANS} scans")
-    return image
+    if not jpeg.has_end(data) and (ended := _with_end(data)):
+        return coded.FirstPicture(io.BytesIO(ended)), ended
+    return image, data
+
+
+def _with_end(data: bytes) -> bytes | None:
+    """The bytes of a JPEG that lacks its end, with it; None where more of the picture is missing."""
+    if not jpeg.has_all_scans(data):
+        return None
+    ended, longer = jpeg.endings(data)
+    try:
+        one, other = (np.asarray(coded.FirstPicture(io.BytesIO(some))) for some in (ended, longer))
+    except OSError:  # damaged in other ways too
+        return None
+    return ended if np.array_equal(one, other) else None
 
 
 def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
@@ -172,10 +190,10 @@ def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Jpeg:
 
 def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
     """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises."""
-    image = _open_jpeg(data, max_pixels)
+    image, whole = _open_jpeg(data, max_pixels)
     about = metadata.read(image)
-    if image.mode == "CMYK":
-        about = about._replace(icc_profile=None)
+    if whole is not data:
+        data, about = whole, about._replace(lost=(NO_END, *about.lost))
     with _decoding(data):
         pixels = levels.to_plain(image)
     planes = () if jpeg.is_lossless(data) else coded.planes_of(image, data, pixels)
@@ -184,8 +202,9 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
 
 def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:
     """Open a JPEG, or an image of a lossless type, from bytes, as the path's suffix says. Raises BadImage."""
-    opening = _open_jpeg if path.suffix.lower() in find.JPEG_SUFFIXES else _open_lossless
-    return opening(data, max_pixels)
+    if path.suffix.lower() in find.JPEG_SUFFIXES:
+        return _open_jpeg(data, max_pixels)[0]
+    return _open_lossless(data, max_pixels)
 
 
 def read_pixels(path: Path, max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None) -> Pixels:

@@ -45,6 +45,9 @@ UNSUPPORTED_FRAMES = {
     **dict.fromkeys((0xCD, 0xCE, 0xCF), "hierarchical with arithmetic coding"),
     0xCB: "lossless with arithmetic coding",
 }
+EOI = b"\xff\xd9"  # ends a JPEG
+# What coded data could go on with, longer than any unit of them: a decoder drops one that is cut.
+MORE_BITS = b"\xaa" * 4096
 JFIF_BYTES = 14  # of a JFIF segment, at the least, that libjpeg takes for one
 ROUNDING_OF_COEFFICIENT = 3.0  # at the most, where two planes are rounded to grey levels
 LARGEST_STEP = 255  # in the one byte that it has
@@ -57,18 +60,52 @@ Span = tuple[float, float]  # (finest, coarsest) of the coarseness of several fi
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, place of its length) of a JPEG's segments, as libjpeg finds them (T.81, B.1.1.2)."""
+    """(marker, place of its length) of a JPEG's segments and EOI, as libjpeg finds them (T.81, B.1.1.2)."""
     marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
     found = marker.search(data)
-    while found and found[1] != b"\xd9":
+    while found:
         place = found.end()
         yield found[1][0], place
+        if found[0] == EOI:
+            break
         found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
 
 
 def scans_of(data: bytes) -> int:
     """The number of scans of a JPEG."""
     return sum(marker == 0xDA for marker, _ in _segments(data))
+
+
+def has_end(data: bytes) -> bool:
+    """Whether an EOI marker ends the first picture of a JPEG."""
+    return data.endswith(EOI) or any(marker == EOI[1] for marker, _ in _segments(data))
+
+
+def endings(data: bytes) -> tuple[bytes, bytes]:
+    """A JPEG that lacks its end, with it; and the same with more data before it.
+
+    Where both decode to the same pixels, the data were whole.
+    """
+    data = data.rstrip(b"\xff")  # of the marker the first byte can be there
+    last = max(data.rfind(b"\xff%c" % marker) for marker in range(0xD0, 0xD8))  # of the restarts
+    first = data[last + 1] + 1 if last >= 0 else 0
+    restarts = [b"\xff%c" % (0xD0 + (first + number) % 8) + MORE_BITS for number in range(8)]
+    return data + EOI, data + MORE_BITS + b"".join(restarts) + EOI
+
+
+def has_all_scans(data: bytes) -> bool:
+    """Whether a JPEG's scans bring every coefficient of every component to its last bit (T.81, B.2.3)."""
+    frame, brought = frame_of(data), dict[int, set[int]]()
+    for marker, place in _segments(data):
+        if marker == 0xDA and len(data) > place + 2:
+            spectral = place + 3 + 2 * data[place + 2]
+            for component in data[place + 3 : spectral : 2]:
+                first, last, bits = data[spectral : spectral + 3].ljust(3, b"\xff")
+                if bits & 15 == 0:
+                    brought.setdefault(component, set()).update(range(first, last + 1))
+    coefficients = 0 if frame and frame.marker in LOSSLESS else BLOCK * BLOCK
+    whole = [component for component, places in brought.items() if len(places) >= coefficients]
+    return frame is not None and len(whole) == frame.components
 
 
 class Frame(NamedTuple):

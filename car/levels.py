@@ -86,15 +86,20 @@ def to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
 
 
 def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert CMYK to sRGB by the embedded profile, plainly where there is none."""
+    """Convert CMYK to sRGB by the embedded profile, plainly where there is none that can be used."""
     image.load()
-    if not (profile := image.info.get("icc_profile")):
-        return image.convert("RGB")
+    profile = image.info.get("icc_profile")
+    to_screen = from_press(profile) if profile else None
+    return to_screen.apply(image) if to_screen else image.convert("RGB")
+
+
+def from_press(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """From CMYK to sRGB by an ICC profile; None where it is damaged, or for something other than CMYK."""
     try:
         press, screen = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
-        return ImageCms.buildTransform(press, screen, image.mode, "RGB").apply(image)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
-        raise BadImage(f"its colour profile, by which CMYK is read, cannot be used: {error}") from error
+        return ImageCms.buildTransform(press, screen, "CMYK", "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
 
 
 def luma_of(pixels: Pixels) -> Pixels:

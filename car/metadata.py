@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngInfo
 
+from car import levels
 from car.arrays import Pixels
 from car.errors import some_of
 
@@ -208,9 +209,16 @@ def _mend(tiff: bytearray, order: Any, place: int, kind: str) -> list[str] | Non
 
 
 def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
-    """The ICC profile, if it is one and for the picture's kind: grey or RGB (PNG 3rd edition, 11.3.2.3)."""
-    if "icc_profile" not in image.info or image.mode == "CMYK":  # that of CMYK is used up by the reading
-        return image.info.get("icc_profile")
+    """The ICC profile, if it is one and for the picture's kind: grey or RGB (PNG 3rd edition, 11.3.2.3).
+
+    None of CMYK, whose profile is used up by the reading.
+    """
+    if "icc_profile" not in image.info:
+        return None
+    if image.mode == "CMYK":
+        if not levels.from_press(image.info["icc_profile"] or b""):
+            lost.append("its ICC profile is none of CMYK, which was read as without one")
+        return None
     wanted, picture = ("GRAY", "grey") if image.mode == "L" else ("RGB", "in colour")
     profile: Any = image.info["icc_profile"]  # None where parts of it are missing
     try:

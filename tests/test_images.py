@@ -231,9 +231,12 @@ def test_cmyk_goes_by_its_profile_which_is_then_used_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("profile", [b"no profile at all", PROFILE])
-def test_cmyk_with_a_profile_that_cannot_be_used(tmp_path: Path, profile: bytes) -> None:
-    path = saved(tmp_path, "a.jpg", Image.new("CMYK", (16, 16)), icc_profile=profile)
-    assert "colour profile" in reason(path)
+def test_cmyk_with_a_profile_that_cannot_be_used_is_read_as_without(tmp_path: Path, profile: bytes) -> None:
+    path = saved(tmp_path, "a.jpg", photograph(40, 24).convert("CMYK"), quality=90, icc_profile=profile)
+    picture = images.read_jpeg(path)
+    np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(path).convert("RGB")))
+    assert picture.about.icc_profile is None
+    assert picture.about.lost == ("its ICC profile is none of CMYK, which was read as without one",)
 
 
 def test_the_first_of_several_pictures(tmp_path: Path) -> None:
@@ -259,6 +262,52 @@ def test_a_resolution_in_damaged_exif_is_not_asked_for() -> None:
     data = data[:2] + data[20:]  # without the JFIF segment
     assert coded.FirstPicture(io.BytesIO(data)).info.get("dpi") is None
     assert images.decode_jpeg(data).about.exif
+
+
+# ---- without an end ------------------------------------------------------------------------
+
+
+ENDLESS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "optimized": {"optimize": True, "quality": 95},
+    "restarts": {"restart_marker_blocks": 3},
+    "coarse": {"quality": 10},
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("options", ENDLESS.values(), ids=ENDLESS)
+def test_a_jpeg_that_lacks_its_end_alone_is_read(tmp_path: Path, options: dict[str, Any], mode: str) -> None:
+    """Cut anywhere before that it is refused: after a scan, between restarts, in the last code."""
+    file, path = io.BytesIO(), tmp_path / "a.jpg"
+    photograph(72, 56, mode).save(file, "JPEG", **{"quality": 50, **options})
+    data = file.getvalue()
+    whole = images.decode_jpeg(data)
+    assert data.endswith(b"\xff\xd9") and whole.about.lost == ()
+    for end in (data[:-2], data[:-1], data[:-2] + b"\xff\xff", data[:-2] + bytes(5)):
+        path.write_bytes(end)
+        picture = images.read_jpeg(path)
+        np.testing.assert_array_equal(picture.pixels, whole.pixels)
+        assert_planes(picture.planes, [(plane.samples, plane.table) for plane in whole.planes])
+        assert picture.about.lost == (images.NO_END,)
+        np.testing.assert_array_equal(images.read_pixels(path), whole.pixels)
+        np.testing.assert_array_equal(images.read_luma(path), whole.planes[0].samples)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    restarts = [found.start() for found in re.finditer(b"\xff[\xd0-\xd7]", data)][-2:]
+    for place in (*scans, *restarts, *range(len(data) - 40, len(data) - 2)):
+        path.write_bytes(data[:place])
+        assert reason(path).startswith("cannot be decoded: ")
+
+
+def test_a_lossless_jpeg_that_lacks_its_end(tmp_path: Path) -> None:
+    pixels, path = np.asarray(photograph(40, 30)), tmp_path / "a.jpg"
+    path.write_bytes(lossless_jpeg(pixels)[:-2])
+    picture = images.read_jpeg(path)
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert picture.about.lost == (images.NO_END,)
+    path.write_bytes(lossless_jpeg(pixels)[:-3])
+    assert reason(path).startswith("cannot be decoded: lossless JPEG")
 
 
 # ---- what is refused -----------------------------------------------------------------------

@@ -376,8 +376,6 @@ def test_density() -> None:
     [
         ("RGB", RGB_PROFILE, ""),
         ("L", grey_profile(), ""),
-        ("CMYK", cmyk_profile(), ""),
-        ("CMYK", b"rubbish", ""),  # said where the picture is read
         ("RGB", b"rubbish" * 20, "is damaged and"),
         ("L", RGB_PROFILE[:100], "is damaged and"),
         ("L", RGB_PROFILE, "is for RGB, the picture is grey: it"),
@@ -389,6 +387,13 @@ def test_a_profile_must_fit_the_picture(mode: str, profile: bytes, fault: str) -
     found = metadata.read(opened(mode=mode, icc_profile=profile))
     assert found.icc_profile == (None if fault else profile)
     assert found.lost == ((f"its ICC profile {fault} was left out",) if fault else ())
+
+
+def test_the_profile_of_cmyk_is_used_up_by_the_reading() -> None:
+    assert metadata.read(opened(mode="CMYK", icc_profile=cmyk_profile())) == Metadata()
+    for profile in (b"rubbish" * 20, RGB_PROFILE):
+        found = metadata.read(opened(mode="CMYK", icc_profile=profile))
+        assert found == Metadata(lost=("its ICC profile is none of CMYK, which was read as without one",))
 
 
 def test_a_profile_of_which_a_part_is_missing() -> None:

@@ -1,14 +1,16 @@
 """Correct a folder of JPGs: each NAME.jpg of WORKDIR/data becomes WORKDIR/results/NAME_car.bmp.
 
     python run_car_images.py WORKDIR log data results
-    python run_car_images.py . pretrained my_photographs corrected --format png --compare
+    python run_car_images.py . pretrained my_photographs corrected --recursive --format png
 
 log is the folder that train_car.py wrote; `pretrained` means the weights that came with this.
-Where NAME.bmp stands beside NAME.jpg, MSE, PSNR and SSIM against it are printed before and
+data may also be one picture, or a text file with a path in each line.
+Where NAME.bmp (or .png, .tif) stands beside NAME.jpg, MSE, PSNR and SSIM against it are printed before and
 after, of the luma, and written to results/figures.csv.
 """
 
 import argparse
+import dataclasses
 import re
 import sys
 from collections.abc import Sequence
@@ -24,10 +26,18 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = cli.parser(__doc__)
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("log", help="folder of the trained weights, joined to WORKDIR")
-    parser.add_argument("data", help="folder of JPGs, joined to WORKDIR")
+    parser.add_argument("data", help="folder of JPGs, one JPG, or a text file of paths; joined to WORKDIR")
     parser.add_argument("results", help="folder to write, joined to WORKDIR")
     parser.add_argument(
+        "--recursive",
+        action="store_true",
+        help="also the folders in data; results lie in folders of the same names",
+    )
+    parser.add_argument(
         "--format", choices=("bmp", "png"), default="bmp", help="png keeps EXIF and ICC profile (bmp)"
+    )
+    parser.add_argument(
+        "--suffix", default="_car", metavar="TEXT", help="ends the results' names; may be empty (_car)"
     )
     parser.add_argument(
         "--strength",
@@ -94,9 +104,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="leave out images with more (500 million)",
     )
-    args = cli.parse(parser, argv, inputs=["data"], outputs=["log", "results"])
+    args = cli.parse(parser, argv, sources=["data"], outputs=["log", "results"])
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
+    if bad := sorted(set(args.suffix) & set('<>:"/\\|?*\0')):
+        parser.error(f"argument --suffix: a file's name cannot hold {bad[0]} on every system")
     if args.results.exists() and args.results.samefile(args.data):
         parser.error("results must be another folder than data")
     if not args.overlap:  # as the original did
@@ -119,8 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")
-    found = find.jpegs(args.data)
-    jpegs = jobs.choose(found, args.data, args.log, args.split)
+    found = find.of(args.data, args.workdir, find.suffixes_of(), args.recursive, args.results)
+    for line in found.describe():
+        cli.say(line)
+    chosen = jobs.choose(found.pictures, args.data, args.log, args.split)
     bank = weights.load_bank(args.log)
     folder.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
@@ -143,15 +157,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.data,
             args.results,
             format=args.format,
+            suffix=args.suffix,
             compare=args.compare,
             skip_existing=args.skip_existing,
             part=args.part,
             parts=args.parts,
             weights=weights.digest_of(bank),
-            told_apart=jobs.tell_apart_beside(lock, found),
             depth=levels.Depth(args.bits),
         )
-        outcome = folder.correct_all(job, corrector, jpegs[args.part - 1 :: args.parts])
+        job = dataclasses.replace(job, told_apart=jobs.tell_apart_beside(lock, job, found.pictures))
+        part = chosen[args.part - 1 :: args.parts]
+        outcome = folder.correct_all(job, corrector, part, found.unreadable)
         folder.say_outcome(job, outcome)
     return 1 if outcome.bad else 0
 

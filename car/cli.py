@@ -119,10 +119,12 @@ def parse(
     argv: Sequence[str] | None,
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
+    sources: Sequence[str] = (),
 ) -> argparse.Namespace:
     """Parse argv; join the named positionals to WORKDIR and turn them into Paths.
 
-    inputs must exist as folders (else exit status 2 with the usage); outputs need not.
+    inputs must exist as folders, sources as folders or files (else exit status 2 with the usage); outputs
+    need not.
     """
     global _loudness
     args = argument_parser.parse_args(argv)
@@ -130,6 +132,11 @@ def parse(
     args.workdir = Path(args.workdir)
     if not args.workdir.is_dir():
         argument_parser.error(f"there is no folder {args.workdir}")
+    for name in sources:
+        source = args.workdir / getattr(args, name)
+        if not source.exists():
+            argument_parser.error(f"there is no folder and no file {source}")
+        setattr(args, name, source)
     for name in (*inputs, *outputs):
         folder = args.workdir / getattr(args, name)
         if name in inputs and not folder.is_dir():

@@ -1,11 +1,11 @@
-"""A folder of JPEGs corrected, and all that is said.
+"""Pictures corrected, and all that is said.
 
 While the nets work on one image, one thread decodes the next and one finishes and saves the last.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,8 @@ from car import cli, figures, find, images, jobs, levels, metadata, pictures, st
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane, PlaneFound
 from car.errors import BadImage, Stopped, UserError, some_of
-from car.files import name_fits, partial_of, whole_file
+from car.files import name_fits, naming, partial_of, whole_file
+from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
 
@@ -45,41 +46,60 @@ class Saved(NamedTuple):
     row: figures.Row | None  # None where no BMP stands beside the JPEG
 
 
-def load(job: Job, journal: Journal, corrector: Corrector, jpg: Path) -> Loaded:
-    """Read a JPEG and the BMP beside it. Raises BadImage, also where a user's file has the result's name."""
-    if not name_fits(job.result(jpg)):
-        raise BadImage(f"{jpg.name}: the name of its result would be too long")
-    with images.reading(jpg.name):
-        for path in (job.result(jpg), job.sheet(jpg))[: 1 + job.compare]:
+def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> Loaded:
+    """Read a picture and the clean one beside it.
+
+    Raises BadImage, also where its result cannot be written, or a user's file has that name.
+    """
+    with images.reading(picture.name):
+        jobs.check_place(job, picture)
+        for path in job.files_of(job.name(picture)):
+            if not name_fits(path):
+                raise BadImage("the name of its result would be too long")
             journal.check_replaceable(path)
-    picture, bmp = corrector.decode(jpg), find.bmp_beside(jpg)
-    if bmp is None:
-        return Loaded(picture, None)
-    truth = images.read_pixels(bmp, corrector.max_pixels, job.depth)
-    images.check_same_size(jpg, metadata.upright(picture.pixels, picture.about.orientation), truth)
-    return Loaded(picture, truth)
+    with _in_folder_of(picture):
+        read, clean = corrector.decode(picture.path), find.clean_beside(picture.path, job.inputs)
+        if clean is None:
+            return Loaded(read, None)
+        truth = images.read_pixels(clean, corrector.max_pixels, job.depth)
+        images.check_same_size(picture.path, metadata.upright(read.pixels, read.about.orientation), truth)
+        return Loaded(read, truth)
 
 
-def save(job: Job, journal: Journal, jpg: Path, corrected: Corrected, truth: Pixels | None) -> Saved:
-    """Measure against the BMP, and write the result, which gets the JPEG's time of modification."""
+@contextlib.contextmanager
+def _in_folder_of(picture: Picture) -> Iterator[None]:
+    """Let the reason of a BadImage, which begins with a file's name, begin with its folder too."""
+    try:
+        yield
+    except BadImage as reason:
+        folder = picture.name.rpartition("/")[0]
+        raise BadImage(f"{folder}/{reason}" if folder else str(reason)) from reason
+
+
+def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, truth: Pixels | None) -> Saved:
+    """Measure against the clean picture, and write the result, which gets the JPEG's time of modification."""
 
     def note(path: Path) -> None:
-        journal.note(partial_of(path), path.name, jpg.name)
+        journal.note(partial_of(path), path, picture.name)
+
+    result = job.result(picture)
+    if result.parent != job.results:  # a folder of results that went away is a fault
+        with naming(result.parent):
+            result.parent.mkdir(parents=True, exist_ok=True)
 
     pixels, before, about, planes = corrected
     if job.compare:
-        pictures.save_png(job.sheet(jpg), pictures.comparison(before, pixels, truth), note)
+        pictures.save_png(job.sheet(picture), pictures.comparison(before, pixels, truth), note)
     row = None
     if truth is not None:
         row = figures.measure(
-            job.name(jpg), *(levels.luma_of(picture) for picture in (before, pixels, truth))
+            job.name(picture), *(levels.luma_of(shown) for shown in (before, pixels, truth))
         )
-    result = job.result(jpg)
     with whole_file(result, whole=note) as file:
         Image.fromarray(pixels).save(file, job.format.upper(), **metadata.kept(about, job.format))
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
-            times = jpg.stat()
+            times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
     left = metadata.left_behind(about, job.format)
     return Saved(pixels.shape[0] * pixels.shape[1], left, about.lost, planes, row)
@@ -89,25 +109,25 @@ def in_order(
     job: Job,
     journal: Journal,
     corrector: Corrector,
-    jpegs: Sequence[Path],
+    chosen: Sequence[Picture],
     watch: Callable[[float], None],
-) -> Iterator[tuple[Path, "Future[Saved]"]]:
-    """Yield (jpg, future of Saved) in order; result() raises BadImage for a bad image.
+) -> Iterator[tuple[Picture, "Future[Saved]"]]:
+    """Yield (picture, future of Saved) in order; result() raises BadImage for a bad image.
 
     watch is told how far the nets are beyond the images that were yielded, in images. Ends with the image in
     hand where a signal asks for it.
     """
-    waiting: tuple[Path, Future[Saved]] | None = None
+    waiting: tuple[Picture, Future[Saved]] | None = None
 
     def tell(share: float) -> None:
         watch(share + (waiting is not None))
 
-    def finish(jpg: Path, loaded: Loaded, made: list[NetPlane]) -> Saved:
-        return save(job, journal, jpg, corrector.finish(loaded.picture, made), loaded.truth)
+    def finish(picture: Picture, loaded: Loaded, made: list[NetPlane]) -> Saved:
+        return save(job, journal, picture, corrector.finish(loaded.picture, made), loaded.truth)
 
     with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
-        following = loading.submit(load, job, journal, corrector, jpegs[0])
-        for jpg, after in zip(jpegs, [*jpegs[1:], None], strict=True):
+        following = loading.submit(load, job, journal, corrector, chosen[0])
+        for picture, after in zip(chosen, [*chosen[1:], None], strict=True):
             loading_this = following
             if after:
                 following = loading.submit(load, job, journal, corrector, after)
@@ -116,10 +136,10 @@ def in_order(
                 outcome.set_exception(fault)
             else:
                 loaded = loading_this.result()
-                outcome = saving.submit(finish, jpg, loaded, corrector.through_nets(loaded.picture, tell))
+                outcome = saving.submit(finish, picture, loaded, corrector.through_nets(loaded.picture, tell))
             if waiting:
                 yield waiting
-            waiting = jpg, outcome
+            waiting = picture, outcome
             if stop.asked():
                 break
         if waiting:
@@ -173,37 +193,43 @@ def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
     return settings
 
 
-def correct_all(job: Job, corrector: Corrector, jpegs: Sequence[Path]) -> Outcome:
-    """Correct JPEGs into the results folder; name the bad ones and go on, up to the end or a signal.
+def correct_all(
+    job: Job, corrector: Corrector, chosen: Sequence[Picture], unreadable: Mapping[str, str] | None = None
+) -> Outcome:
+    """Correct pictures into the results folder; name the bad ones and go on, up to the end or a signal.
 
-    Raises UserError where the folder of the JPEGs goes away, and where results that are to be skipped were
-    made by other settings.
+    unreadable: of find.Found, bad from the start. Raises UserError where the data goes away, and where
+    results that are to be skipped were made by other settings.
     """
     earlier = figures.read(job.figures)
-    outcome = Outcome(len(jpegs), rows=earlier if job.skip_existing else {})
+    bad = unreadable or {}
+    outcome = Outcome(len(chosen) + len(bad), rows=earlier if job.skip_existing else {})
+    outcome.begun, outcome.bad = len(bad), list(bad)
     journal = Journal(job.results, job.part, job.parts, settings_of(corrector, job.weights))
-    skipped = jobs.done_already(job, journal, jpegs, outcome.rows) if job.skip_existing else set()
-    jobs.clear_leftovers(job, jpegs)
-    left = [jpg for jpg in jpegs if jpg not in skipped]
+    skipped = jobs.done_already(job, journal, chosen, outcome.rows) if job.skip_existing else set()
+    jobs.clear_leftovers(job, chosen)
+    left = [picture for picture in chosen if picture not in skipped]
     outcome.skipped = len(skipped)
-    with cli.Progress(len(jpegs), "images", done=len(skipped)) as progress:
+    for name, why in bad.items():
+        cli.say(f"left out: {name}: {why}")
+    with cli.Progress(len(chosen), "images", done=len(skipped)) as progress:
         say, csv = Saying(progress, job.format), CsvWriter(job.figures, progress)
-        for jpg, future in in_order(job, journal, corrector, left, progress.part) if left else ():
+        for picture, future in in_order(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
                 saved = future.result()
             except BadImage as reason:
-                if not job.data.is_dir():
+                if not job.data.exists():
                     raise UserError(
                         f"{job.data} went away; with --skip-existing the same command goes on"
                     ) from reason
-                outcome.bad.append(jpg.name)
+                outcome.bad.append(picture.name)
                 say.bad(reason)
                 continue
-            say.saved(jpg, saved)
+            say.saved(picture.name, saved)
             outcome.finer += is_finer(saved.planes)
             if not saved.planes:
-                outcome.lossless.append(jpg.name)
+                outcome.lossless.append(picture.name)
             if saved.row:
                 outcome.rows[saved.row.name] = saved.row
                 csv.write_if_due(outcome.rows)
@@ -227,15 +253,15 @@ class Saying:
         cli.say(f"left out: {reason}")
         self._progress.step()
 
-    def saved(self, jpg: Path, saved: Saved) -> None:
+    def saved(self, name: str, saved: Saved) -> None:
         """An image was corrected."""
-        if left := [name for name in saved.left if name not in self._left_said]:
-            cli.say(f"{jpg.name}: {metadata.describe_left(left, self._form)}")
+        if left := [field for field in saved.left if field not in self._left_said]:
+            cli.say(f"{name}: {metadata.describe_left(left, self._form)}")
             self._left_said.update(left)
         for line in saved.damaged:
-            cli.say(f"{jpg.name}: {line}")
+            cli.say(f"{name}: {line}")
         described = "; ".join(map(describe, COMPONENTS, saved.planes))
-        cli.detail(f"{jpg.name}: {described or 'lossless JPEG, nothing to correct'}")
+        cli.detail(f"{name}: {described or 'lossless JPEG, nothing to correct'}")
         if saved.row:
             cli.say(figures.describe(saved.row))
         self._pixels += saved.pixels

@@ -1,44 +1,52 @@
-"""Which JPEGs of a folder are to be corrected, what their results are called, and what is there already."""
+"""Which of the pictures found are corrected, what their results are called, and what is there already."""
 
 import os
-import re
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from car import cli, figures, find, levels, split
-from car.errors import UserError, some_of
+from car.errors import BadImage, UserError, some_of
+from car.find import Picture
 from car.journal import Journal
+
+FORMATS = ("bmp", "png")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done with a folder."""
+    """What is to be done with the pictures that were found."""
 
-    data: Path
+    data: Path  # the folder, the picture or the list that was named
     results: Path
-    format: str = "bmp"  # or "png", which keeps metadata
+    format: str = "bmp"  # of FORMATS
+    suffix: str = "_car"  # of the results' names
     compare: bool = False  # a sheet beside each result
     skip_existing: bool = False
+    inputs: Sequence[str] = find.JPEG_SUFFIXES  # types of pictures that are corrected
     part: int = 1  # of how many parts, from 1: shards
     parts: int = 1
     weights: str = ""  # digest of the weights
     told_apart: Mapping[str, str] = field(default_factory=dict)  # of tell_apart
     depth: levels.Depth = field(default_factory=levels.Depth)  # of the clean pictures
 
-    def name(self, jpg: Path) -> str:
-        """What the files of a JPEG in the results begin with, and its row of figures is called."""
-        return self.told_apart.get(jpg.name, jpg.stem)
+    def name(self, picture: Picture) -> str:
+        """What a picture's files in the results begin with, and its row of figures is called: "2019/a"."""
+        return self.told_apart.get(picture.name, picture.stem)
 
-    def result(self, jpg: Path) -> Path:
-        """Where the result of a JPEG goes."""
-        return self.results / f"{self.name(jpg)}_car.{self.format}"
+    def files_of(self, name: str) -> list[Path]:
+        """The files that are written of a picture of that name: its result first."""
+        result, sheet = f"{name}{self.suffix}.{self.format}", f"{name}_compare.png"
+        return [self.results / result, *([self.results / sheet] if self.compare else [])]
 
-    def sheet(self, jpg: Path) -> Path:
+    def result(self, picture: Picture) -> Path:
+        """Where the result of a picture goes."""
+        return self.files_of(self.name(picture))[0]
+
+    def sheet(self, picture: Picture) -> Path:
         """Where its sheet goes."""
-        return self.results / f"{self.name(jpg)}_compare.png"
+        return self.results / f"{self.name(picture)}_compare.png"
 
     @property
     def figures(self) -> Path:
@@ -50,8 +58,8 @@ class Job:
 # ---- which images --------------------------------------------------------------------------
 
 
-def choose(jpegs: list[Path], data: Path, log: Path, which: str | None) -> list[Path]:
-    """Those to correct of a folder's JPEGs: all, or one set of the log's split. Raises UserError for none."""
+def choose(pictures: list[Picture], data: Path, log: Path, which: str | None) -> list[Picture]:
+    """All pictures that were found, or one set of the log's split. Raises UserError for none."""
     if which:
         written = split.read(log)
         if written is None:
@@ -65,54 +73,58 @@ def choose(jpegs: list[Path], data: Path, log: Path, which: str | None) -> list[
                 f"the {which} set is empty by {log / split.SPLIT_FILE} (--all leaves none for it, nor do "
                 f"two groups); leave --split out, or write the records again without --all"
             )
-        jpegs = [jpg for jpg in jpegs if jpg.stem in names]
-        there = len({jpg.stem for jpg in jpegs})
+        pictures = [picture for picture in pictures if picture.stem in names]
+        there = len({picture.stem for picture in pictures})
         cli.say(f"{which} set: {there} of {len(names)} images are in {data}")
-    if not jpegs:
-        raise UserError(f"{data} holds no .jpg or .jpeg to correct")
-    return jpegs
+    if not pictures:
+        raise UserError(f"{data} holds no JPEG to correct")
+    return pictures
 
 
 # ---- twins ---------------------------------------------------------------------------------
 
 
-def tell_apart(jpegs: Sequence[Path], one_case: bool) -> dict[str, str]:
-    """Return {name of a JPEG: what its result is called} of those that cannot be called by their stem.
+def tell_apart(job: Job, pictures: Sequence[Picture], one_case: bool) -> dict[str, str]:
+    """Return {name of a picture: what its files are called} of those that cannot be called by their stem.
 
-    jpegs: all of the folder, so that each part of the work finds the same. Of a.jpg and a.jpeg the first is
-    called by its stem, the second a.jpeg. one_case: whether A and a are one name in the results.
+    pictures: all that were found, so that each part of the work finds the same. Of a.jpg and a.jpeg the first
+    is called by its stem, the second a.jpeg. one_case: whether A and a are one name in the results.
     """
 
-    def key(name: str) -> str:
-        return unicodedata.normalize("NFC", name.casefold()) if one_case else name
+    def keys(name: str) -> set[str]:
+        names = {file.relative_to(job.results).as_posix() for file in job.files_of(name)}
+        return {unicodedata.normalize("NFC", n.casefold()) for n in names} if one_case else names
 
-    taken = Counter(key(jpg.stem) for jpg in jpegs)
-    first: set[str] = set()
+    taken: set[str] = set()
     apart: dict[str, str] = {}
-    for jpg in sorted((jpg for jpg in jpegs if taken[key(jpg.stem)] > 1), key=_rank):
-        if key(jpg.stem) not in first:
-            first.add(key(jpg.stem))
-            continue
-        name, number = jpg.name, 1
-        while key(name) in taken:  # a.jpeg.jpg has that name
+    for picture in sorted(pictures, key=_rank):
+        if taken.isdisjoint(files := keys(picture.stem)):
+            taken |= files
+        else:
+            apart[picture.name] = ""
+    for name in apart:  # now, as a.jpeg.jpg has the name that a.jpeg would get
+        called, number = name, 1
+        while not taken.isdisjoint(files := keys(called)):
             number += 1
-            name = f"{jpg.name}_{number}"
-        taken[key(name)] = 1
-        apart[jpg.name] = name
+            called = f"{name}_{number}"
+        taken |= files
+        apart[name] = called
     return apart
 
 
-def _rank(jpg: Path) -> tuple[int, str]:
+def _rank(picture: Picture) -> tuple[int, str]:
     """In which order twins take a name: by type, small letters first."""
-    return find.JPEG_SUFFIXES.index(jpg.suffix.lower()), jpg.name.swapcase()
+    suffixes = find.JPEG_SUFFIXES + find.OTHER_SUFFIXES
+    suffix = picture.path.suffix.lower()
+    return suffixes.index(suffix) if suffix in suffixes else len(suffixes), picture.name.swapcase()
 
 
-def tell_apart_beside(lock: Path, jpegs: Sequence[Path]) -> dict[str, str]:
-    """tell_apart for a folder's JPEGs, said in a line. lock: a file that is in the results folder."""
+def tell_apart_beside(lock: Path, job: Job, pictures: Sequence[Picture]) -> dict[str, str]:
+    """tell_apart for a job's pictures, said in a line. lock: a file that is in the results folder."""
     one_case = lock.with_name(lock.name.swapcase()).exists()
-    apart = tell_apart(jpegs, one_case)
+    apart = tell_apart(job, pictures, one_case)
     if apart:
-        named = [f"{jpg} becomes {name}_car" for jpg, name in sorted(apart.items())]
+        named = [f"{picture} becomes {name}{job.suffix}" for picture, name in sorted(apart.items())]
         cli.say(f"told apart from others of their name: {some_of(named)}")
     return apart
 
@@ -120,29 +132,55 @@ def tell_apart_beside(lock: Path, jpegs: Sequence[Path]) -> dict[str, str]:
 # ---- what is there already -----------------------------------------------------------------
 
 
-def clear_leftovers(job: Job, jpegs: Sequence[Path]) -> None:
-    """Remove what a killed run of these JPEGs left half written."""
-    halves = [name for name in os.listdir(job.results) if name.startswith(".") and name.endswith(".partial")]
-    names = {job.name(jpg) for jpg in jpegs} if halves else set()
-    for half in halves:
-        match = re.fullmatch(r"\.(.*)_(car\.(bmp|png)|compare\.png)\.partial", half, re.DOTALL)
-        if match and match[1] in names:
-            (job.results / half).unlink(missing_ok=True)
+def check_place(job: Job, picture: Picture) -> None:
+    """Raise BadImage where a picture's result cannot go where it should: its folder is none, or a link."""
+    folder = job.results
+    for part in job.result(picture).relative_to(job.results).parent.parts:
+        folder /= part
+        if folder.is_symlink():
+            raise BadImage(f"{folder} is a link, which results are not written through; remove or rename it")
+        if folder.exists() and not folder.is_dir():
+            raise BadImage(f"{folder} is in the way: its results need a folder of that name; rename it")
+
+
+def clear_leftovers(job: Job, pictures: Sequence[Picture]) -> None:
+    """Remove what a killed run of these pictures left half written."""
+    ends = [*(f"{job.suffix}.{form}" for form in FORMATS), "_compare.png"]
+    for folder, some in _by_folder(job, pictures).items():
+        halves = {name for name in _names_in(folder) if name.startswith(".") and name.endswith(".partial")}
+        if halves:
+            names = [Path(job.name(picture)).name for picture in some]
+            for half in halves.intersection(f".{name}{end}.partial" for name in names for end in ends):
+                (folder / half).unlink(missing_ok=True)
 
 
 def done_already(
-    job: Job, journal: Journal, jpegs: Sequence[Path], rows: Mapping[str, figures.Row]
-) -> set[Path]:
-    """The JPEGs whose results are there; no image is opened.
+    job: Job, journal: Journal, pictures: Sequence[Picture], rows: Mapping[str, figures.Row]
+) -> set[Picture]:
+    """The pictures whose results are there; no image is opened.
 
     A result whose figures did not reach the CSV before a kill is to be made again, as is one of another
     picture of that name. Raises UserError where results were made by other settings.
     """
-    there = set(os.listdir(job.results))
-    made = [jpg for jpg in jpegs if (name := job.result(jpg).name) in there and journal.wrote(name, jpg.name)]
-    if differences := journal.differences(job.result(jpg).name for jpg in made):
+    made = []
+    for folder, some in _by_folder(job, pictures).items():
+        there = _names_in(folder)
+        made += [p for p in some if job.result(p).name in there and journal.wrote(job.result(p), p.name)]
+    if differences := journal.differences(job.result(picture) for picture in made):
         raise UserError(
             f"--skip-existing: results in {job.results} were made otherwise: {'; '.join(differences)}; give "
             f"the same options and weights, or another results folder, or leave --skip-existing out"
         )
-    return {jpg for jpg in made if job.name(jpg) in rows or not find.bmp_beside(jpg)}
+    return {p for p in made if job.name(p) in rows or not find.clean_beside(p.path, job.inputs)}
+
+
+def _by_folder(job: Job, pictures: Sequence[Picture]) -> dict[Path, list[Picture]]:
+    """The pictures by the folder of their results."""
+    folders: dict[Path, list[Picture]] = {}
+    for picture in pictures:
+        folders.setdefault(job.result(picture).parent, []).append(picture)
+    return folders
+
+
+def _names_in(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()

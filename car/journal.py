@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     """A file as it was written."""
 
     digest: str  # of its bytes; see digest_of
-    source: str  # name of the picture that it was made of
+    source: str  # name of the picture that it was made of (find.Picture.name)
     settings: str  # id of the settings
     run: int  # a later one has a larger number, whichever journal it writes
 
@@ -70,26 +70,34 @@ class Journal:
             return
         if path.is_dir():
             raise BadImage(f"{path.name} is a folder in {self.results}; rename or remove it")
-        entry = self._entries.get(path.name)
+        entry = self._entries.get(self._name(path))
         if not entry or not _matching(path, [entry]):
             raise BadImage(
                 f"{path.name} is in {self.results}, and was not written by this suite or was changed since; "
                 f"rename or remove it, or give another results folder"
             )
 
-    def wrote(self, name: str, source: str) -> bool:
-        """Whether a file of this name, if it is there, was made of this picture; it is not opened."""
-        return name in self._entries and self._entries[name].source == source
+    def _name(self, path: Path) -> str:
+        """What a file in the results is called here: "2019/a_car.png", with / on every system."""
+        return path.relative_to(self.results).as_posix()
 
-    def differences(self, names: Iterable[str]) -> list[str]:
+    def wrote(self, path: Path, source: str) -> bool:
+        """Whether this file, if it is there, was made of this picture; it is not opened."""
+        entry = self._entries.get(self._name(path))
+        return entry is not None and entry.source == source
+
+    def differences(self, paths: Iterable[Path]) -> list[str]:
         """In words what is other now than when these files were written; [] for nothing. None is opened."""
-        found = {self._entries[name].settings for name in names if name in self._entries} - {self._current}
+        entries = filter(None, (self._entries.get(self._name(path)) for path in paths))
+        found = {entry.settings for entry in entries} - {self._current}
         now = self._settings[self._current]
         return sorted({line for key in found for line in _describe(self._settings.get(key), now)})
 
-    def note(self, whole: Path, name: str, source: str) -> None:
-        """Add a line for a complete file that is about to get this name. source: name of its picture."""
-        lines = [{"file": name, **Entry(digest_of(whole), source, self._current, self._run)._asdict()}]
+    def note(self, whole: Path, path: Path, source: str) -> None:
+        """Add a line for a complete file that is about to get this path. source: name of its picture."""
+        lines = [
+            {"file": self._name(path), **Entry(digest_of(whole), source, self._current, self._run)._asdict()}
+        ]
         if not self._begun:
             lines.insert(0, {"id": self._current, **self._settings[self._current]})
         with naming(self._path), open(self._path, "a", encoding="ascii") as file:
@@ -112,7 +120,7 @@ class Journal:
             elif "id" in line:
                 self._settings[str(line.pop("id"))] = line
         if name:
-            found = _matching(path.with_name(name), [entries.pop(name), *([before] if before else [])])
+            found = _matching(self.results / name, [entries.pop(name), *([before] if before else [])])
             if found:
                 entries[name] = found
         return entries

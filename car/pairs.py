@@ -1,5 +1,6 @@
 """Pairs of planes to train on: JPG and clean image found beside each other, or the JPG made in memory."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Found(NamedTuple):
 
 def find_pairs(folder: Path) -> Found:
     """The JPG + BMP pairs of a folder."""
-    jpgs, bmps = find.by_stem(folder, find.JPEG_SUFFIXES), find.by_stem(folder, (".bmp",))
+    jpgs, bmps = (_by_stem(folder, suffixes) for suffixes in (find.JPEG_SUFFIXES, (".bmp",)))
     found = Found([], [], [])
     for stem in jpgs | bmps:
         ours, theirs = jpgs.get(stem, []), bmps.get(stem, [])
@@ -56,10 +57,15 @@ def find_pairs(folder: Path) -> Found:
 
 def find_clean(folder: Path) -> Found:
     """Every image of a folder as a clean source; per stem the lossless one before the JPEG."""
-    clean = find.by_stem(folder, find.JPEG_SUFFIXES)
-    clean |= find.by_stem(folder, find.LOSSLESS_SUFFIXES)
+    clean = _by_stem(folder, find.JPEG_SUFFIXES)
+    clean |= _by_stem(folder, find.LOSSLESS_SUFFIXES)
     sources = [Source(stem, None, paths[0]) for stem, paths in sorted(clean.items()) if len(paths) == 1]
     return Found(sources, [], [_together(paths) for paths in clean.values() if len(paths) > 1])
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    pictures = find.by_stem(find.in_folder(folder, suffixes).pictures)
+    return {stem: [picture.path for picture in some] for stem, some in pictures.items()}
 
 
 def _together(paths: list[Path]) -> str:

@@ -325,7 +325,6 @@ def test_bad_images_are_named_and_the_rest_is_done(tmp_path):
     (data / "empty.jpg").write_bytes(b"")
     (data / "text.jpg").write_text("hello")
     photograph((40, 40)).save(data / "really a.jpg", "PNG")
-    (data / "folder.jpg").mkdir()
     (data / "gone.jpg").symlink_to("nowhere.jpg")
     save_jpeg(data, "large.jpg", photograph((80, 80)))
     save_jpeg(data, "pair.jpg", photograph((40, 40)))
@@ -334,12 +333,11 @@ def test_bad_images_are_named_and_the_rest_is_done(tmp_path):
         "run_car_images.py", tmp_path, "pretrained", "data", "results", "--max-pixels", 2000, status=1
     ).out
     assert shown(tmp_path / "results") == ["good_car.bmp"]
-    assert "corrected 1 of 9 images" in printed and "left out as bad: 8" in printed
+    assert "corrected 1 of 8 images" in printed and "left out as bad: 7" in printed
     for line in (
         "empty.jpg: is empty (0 bytes)",
         "text.jpg: is not a JPEG",
         "really a.jpg: is not a JPEG but PNG",
-        "folder.jpg: is a folder",
         "gone.jpg: cannot be read: No such file or directory",
         "large.jpg: 80x80 is over the limit of 2000 pixels (--max-pixels)",
         "pair.jpg: the pair differs in size: JPG 40x40, BMP 41x40",
@@ -425,7 +423,7 @@ def test_a_file_finer_than_all_sets_stays_as_it_is(folder):
     "args, told",
     [
         (["nothing", "data", "results"], "holds no trained net"),
-        (["pretrained", "empty", "results"], "holds no .jpg"),
+        (["pretrained", "empty", "results"], "holds no JPEG"),
         (["pretrained", "data", "results", "--split", "test"], "split.json"),
     ],
 )
@@ -440,11 +438,12 @@ def test_faults_of_the_user_are_said_in_a_line(tmp_path, args, told):
 @pytest.mark.parametrize(
     "args, told",
     [
-        (["nowhere", "results"], "there is no folder"),
+        (["nowhere", "results"], "there is no folder and no file"),
         (["data", "results", "--strength", "2"], "--strength"),
         (["data", "results", "--shard", "3/2"], "--shard"),
         (["data", "results", "--patch-size", "15"], "whole number of 16 or more"),
         (["data", "data"], "another folder"),
+        (["data", "results", "--suffix", "../x"], "--suffix: a file's name cannot hold /"),
     ],
 )
 def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):

@@ -24,6 +24,7 @@ from car.choice import Choice
 from car.correct import NO_GAINS, Corrector, Net, PlaneFound
 from car.errors import BadImage, Stopped, UserError
 from car.figures import Row
+from car.find import Picture
 from car.folder import Outcome, Saved
 from car.jobs import Job
 from car.journal import Journal
@@ -83,20 +84,24 @@ def shown(job: Job) -> list[str]:
     return sorted(name for name in os.listdir(job.results) if not name.startswith("."))
 
 
-def jpegs(job: Job) -> list[Path]:
-    return sorted(job.data.glob("*.jpg"))
+def jpegs(job: Job) -> list[Picture]:
+    return [Picture(path, path.name) for path in sorted(job.data.glob("*.jpg"))]
+
+
+def named(job: Job, name: str) -> Picture:
+    return Picture(job.data / name, name)
 
 
 # ---- one image -----------------------------------------------------------------------------
 
 
 def test_an_image_is_loaded_with_its_bmp(job: Job) -> None:
-    loaded = folder.load(job, book(job), corrector(), job.data / "a.jpg")
+    loaded = folder.load(job, book(job), corrector(), named(job, "a.jpg"))
     np.testing.assert_array_equal(loaded.picture.pixels, pixels(job.data / "a.jpg"))
     assert loaded.truth is not None
     np.testing.assert_array_equal(loaded.truth, pixels(job.data / "a.bmp"))
     assert len(loaded.picture.planes) == 1 and loaded.picture.planes[0].table is None  # as the corrector asks
-    assert folder.load(job, book(job), corrector(), job.data / "b.jpg").truth is None
+    assert folder.load(job, book(job), corrector(), named(job, "b.jpg")).truth is None
 
 
 def test_a_bmp_beside_a_turned_jpeg_is_upright(job: Job) -> None:
@@ -104,11 +109,11 @@ def test_a_bmp_beside_a_turned_jpeg_is_upright(job: Job) -> None:
     exif[0x0112] = 6
     photograph(24, 16).save(job.data / "d.jpg", exif=exif)
     photograph(24, 16).transpose(Image.Transpose.ROTATE_270).save(job.data / "d.bmp")
-    loaded = folder.load(job, book(job), corrector(), job.data / "d.jpg")
+    loaded = folder.load(job, book(job), corrector(), named(job, "d.jpg"))
     assert loaded.truth is not None and loaded.truth.shape == (24, 16, 3)
     photograph(24, 16).save(job.data / "d.bmp")
     with pytest.raises(BadImage, match=r"^d.jpg: .*JPG 16x24, BMP 24x16"):
-        folder.load(job, book(job), corrector(), job.data / "d.jpg")
+        folder.load(job, book(job), corrector(), named(job, "d.jpg"))
 
 
 def test_what_cannot_be_loaded(job: Job) -> None:
@@ -117,15 +122,15 @@ def test_what_cannot_be_loaded(job: Job) -> None:
         path = job.data / f"{name}.jpg"
         photograph().save(path)
         if fits:
-            folder.load(job, book(job), corrector(), path)
+            folder.load(job, book(job), corrector(), named(job, path.name))
         else:
             with pytest.raises(BadImage, match=f"^{name}.jpg: .* too long"):
-                folder.load(job, book(job), corrector(), path)
+                folder.load(job, book(job), corrector(), named(job, path.name))
     with pytest.raises(BadImage, match="limit"):
-        folder.load(job, book(job), corrector(max_pixels=383), job.data / "a.jpg")
+        folder.load(job, book(job), corrector(max_pixels=383), named(job, "a.jpg"))
     photograph(25, 16).save(job.data / "a.bmp")  # 400 pixels, the JPG has 384
     with pytest.raises(BadImage, match=r"a.bmp: .*limit of 390"):
-        folder.load(job, book(job), corrector(max_pixels=390), job.data / "a.jpg")
+        folder.load(job, book(job), corrector(max_pixels=390), named(job, "a.jpg"))
 
 
 def corrected(job: Job, name: str) -> Any:
@@ -134,7 +139,7 @@ def corrected(job: Job, name: str) -> Any:
 
 def test_an_image_is_saved_and_measured(job: Job) -> None:
     made, truth = corrected(job, "a.jpg"), pixels(job.data / "a.bmp")
-    saved = folder.save(job, book(job), job.data / "a.jpg", made, truth)
+    saved = folder.save(job, book(job), named(job, "a.jpg"), made, truth)
     assert shown(job) == ["a_car.bmp"]
     np.testing.assert_array_equal(pixels(job.results / "a_car.bmp"), made.pixels)
     assert Image.open(job.results / "a_car.bmp").format == "BMP"
@@ -148,7 +153,7 @@ def test_an_image_is_saved_and_measured(job: Job) -> None:
     assert saved.row.mse_after == pytest.approx(((after - clean) ** 2).mean())
     assert saved.row.ssim_after == pytest.approx(plain_ssim(after, clean))
     assert saved.row.mse_before != saved.row.mse_after
-    assert folder.save(job, book(job), job.data / "b.jpg", corrected(job, "b.jpg"), None).row is None
+    assert folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None).row is None
 
 
 def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
@@ -162,10 +167,12 @@ def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
     for name, (options, left) in kinds.items():
         path = job.data / f"{name}.jpg"
         photograph().save(path, **options)
-        assert folder.save(job, book(job), path, corrected(job, path.name), None).left == left
+        assert (
+            folder.save(job, book(job), named(job, path.name), corrected(job, path.name), None).left == left
+        )
         assert (Image.open(job.results / f"{name}_car.bmp").info["dpi"][0] > 299) is (name == "n")
         png = Job(job.data, job.results, "png")
-        assert folder.save(png, book(png), path, corrected(job, path.name), None).left == ()
+        assert folder.save(png, book(png), named(job, path.name), corrected(job, path.name), None).left == ()
         result = Image.open(job.results / f"{name}_car.png")
         assert result.format == "PNG" and result.getexif().get(0x010F) == ("Maker" if name == "e" else None)
         assert result.info.get("icc_profile") == (PROFILE if name == "p" else None)
@@ -174,7 +181,7 @@ def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
 
 def test_damaged_exif_is_told(job: Job) -> None:
     photograph().save(job.data / "a.jpg", exif=b"Exif\0\0not a header at all")
-    saved = folder.save(job, book(job), job.data / "a.jpg", corrected(job, "a.jpg"), None)
+    saved = folder.save(job, book(job), named(job, "a.jpg"), corrected(job, "a.jpg"), None)
     assert saved.damaged == ("its EXIF is damaged and was left out",) and saved.left == ()
 
 
@@ -184,23 +191,25 @@ def test_a_result_has_the_time_of_its_jpeg(job: Job, form: str) -> None:
     nanoseconds = 1_200_000_000_123_456_700
     os.utime(jpg, ns=(nanoseconds, nanoseconds))
     made = corrected(job, "b.jpg")
-    folder.save(job, book(job), jpg, made, None)
-    assert abs(job.result(jpg).stat().st_mtime_ns - nanoseconds) < 2_000_000_000  # as fine as the disk has it
+    folder.save(job, book(job), named(job, jpg.name), made, None)
+    assert (
+        abs(job.result(named(job, jpg.name)).stat().st_mtime_ns - nanoseconds) < 2_000_000_000
+    )  # as fine as the disk has it
     jpg.unlink()
-    folder.save(job, book(job), jpg, made, None)
-    assert abs(job.result(jpg).stat().st_mtime - time.time()) < 60
+    folder.save(job, book(job), named(job, jpg.name), made, None)
+    assert abs(job.result(named(job, jpg.name)).stat().st_mtime - time.time()) < 60
 
 
 def test_a_sheet_beside_the_result(job: Job) -> None:
     job = Job(job.data, job.results, compare=True)
     made, truth = corrected(job, "a.jpg"), pixels(job.data / "a.bmp")
-    folder.save(job, book(job), job.data / "a.jpg", made, truth)
+    folder.save(job, book(job), named(job, "a.jpg"), made, truth)
     assert shown(job) == ["a_car.bmp", "a_compare.png"]
     sheet = pixels(job.results / "a_compare.png")
     for number, panel in enumerate((made.before, made.pixels, truth)):
         left = 8 + number * 32
         np.testing.assert_array_equal(sheet[18:34, left : left + 24], panel)
-    folder.save(job, book(job), job.data / "b.jpg", corrected(job, "b.jpg"), None)
+    folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None)
     assert pixels(job.results / "b_compare.png").shape[1] == 3 * (32 + 8) + 8  # without a BMP
 
 
@@ -231,7 +240,7 @@ def test_the_rate_is_of_all_pixels_so_far(job: Job, capsys: Capture) -> None:
     saying = folder.Saying(cast(cli.Progress, progress), "bmp")
     for count, seconds in ((3, 2e-6), (1, 5e-6), (10**12 - 4, 2.0)):
         progress.seconds = seconds
-        saying.saved(Path("a.jpg"), Saved(count, (), (), (), None))
+        saying.saved("a.jpg", Saved(count, (), (), (), None))
     assert progress.notes == [f"{rate} megapixels a second" for rate in ("1.50", "0.80", "500000.00")]
     assert capsys.readouterr().out == ""
 
@@ -251,7 +260,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) ->
 
 
 def test_no_image_without_a_bmp_makes_a_csv(job: Job, capsys: Capture) -> None:
-    outcome = folder.correct_all(job, corrector(), [job.data / "b.jpg"])
+    outcome = folder.correct_all(job, corrector(), [named(job, "b.jpg")])
     assert shown(job) == ["b_car.bmp"] and outcome.rows == {}
     capsys.readouterr()
     folder.say_outcome(job, outcome)
@@ -313,7 +322,7 @@ def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:
 
 def test_what_other_settings_made_is_refused_before_anything_is_done(job: Job) -> None:
     folder.correct_all(job, corrector(), jpegs(job))
-    job.result(job.data / "a.jpg").unlink()
+    job.result(named(job, "a.jpg")).unlink()
     first = {path.name: path.read_bytes() for path in job.results.iterdir()}
     again = dataclasses.replace(job, skip_existing=True)
     with pytest.raises(UserError, match=r"--strength 1\.0 there, 0\.5 now;"):
@@ -346,20 +355,20 @@ def test_a_users_files_are_named_and_stay(job: Job, capsys: Capture, skip: bool)
     assert "left out: b.jpg: b_car.bmp is in" in said and "not written by this suite" in said
     assert (job.results / "b_car.bmp").read_text() == "theirs"
     assert shown(job) == ["a_car.bmp", "b_car.bmp", "c_car.bmp", "c_compare.png", "figures.csv"]
-    job.sheet(job.data / "c.jpg").write_text("changed")
+    job.sheet(named(job, "c.jpg")).write_text("changed")
     outcome = folder.correct_all(dataclasses.replace(job, skip_existing=False), corrector(), jpegs(job))
     assert outcome.bad == ["a.jpg", "b.jpg", "c.jpg"]
-    assert job.sheet(job.data / "c.jpg").read_text() == "changed"
+    assert job.sheet(named(job, "c.jpg")).read_text() == "changed"
 
 
 def test_twins_have_results_and_figures_of_their_own(job: Job) -> None:
     photograph(24, left=0).save(job.data / "a.jpeg", "JPEG", quality=30)
     job = dataclasses.replace(job, told_apart={"a.jpeg": "a.jpeg"})
-    twins = [job.data / "a.jpeg", job.data / "a.jpg"]
+    twins = [named(job, "a.jpeg"), named(job, "a.jpg")]
     outcome = folder.correct_all(job, corrector(), twins)
     assert shown(job) == ["a.jpeg_car.bmp", "a_car.bmp", "figures.csv"]
     for jpg in twins:
-        wanted = np.minimum(pixels(jpg).astype(int) + 3, 255)
+        wanted = np.minimum(pixels(jpg.path).astype(int) + 3, 255)
         np.testing.assert_array_equal(pixels(job.result(jpg)), wanted)
     assert csv_names(job.figures) == ["a", "a.jpeg"] and outcome.rows["a.jpeg"].mse_before > 500
     assert folder.correct_all(dataclasses.replace(job, skip_existing=True), corrector(), twins).skipped == 2
@@ -415,7 +424,7 @@ def test_a_signal_ends_it_after_the_image_in_hand(job: Job, monkeypatch: Monkey,
 
 def test_a_signal_during_the_last_image_ends_nothing(job: Job, monkeypatch: Monkey) -> None:
     monkeypatch.setattr(stop, "_asked", signal.SIGINT)
-    outcome = folder.correct_all(job, corrector(), [job.data / "a.jpg"])
+    outcome = folder.correct_all(job, corrector(), [named(job, "a.jpg")])
     assert outcome.begun == 1
     folder.say_outcome(job, outcome)
     # What was there already counts too.
@@ -465,7 +474,7 @@ def test_the_next_image_is_decoded_while_the_nets_work(job: Job, monkeypatch: Mo
     loaded = {path.name: threading.Event() for path in jpegs(job)}
     load = folder.load
 
-    def noted(job: Job, journal: Journal, corrector: Corrector, jpg: Path) -> folder.Loaded:
+    def noted(job: Job, journal: Journal, corrector: Corrector, jpg: Picture) -> folder.Loaded:
         done = load(job, journal, corrector, jpg)
         loaded[jpg.name].set()
         return done
@@ -554,7 +563,7 @@ def test_a_plane_for_people() -> None:
 def test_every_plane_is_described_by_its_name(job: Job, capsys: Capture, monkeypatch: Monkey) -> None:
     monkeypatch.setattr(cli, "_loudness", cli.VERBOSE)
     whole = Corrector({None: Net(lighter, NO_GAINS)})
-    folder.correct_all(job, whole, [job.data / "b.jpg"])
+    folder.correct_all(job, whole, [named(job, "b.jpg")])
     (said, _) = capsys.readouterr().out.splitlines()
     assert re.fullmatch(
         r"b.jpg: luma: table 1.6\d .*; Cb: table 1.6\d .*; Cr: table 1.6\d .* grey levels", said
@@ -566,11 +575,11 @@ def test_files_finer_than_what_was_trained_on_are_counted(job: Job, capsys: Capt
     own = Corrector({None: Net(lighter, NO_GAINS, (5.0, 5.0))})
     outcome = folder.correct_all(job, own, jpegs(job))
     assert outcome.finer == 3
-    np.testing.assert_array_equal(pixels(job.result(job.data / "b.jpg")), pixels(job.data / "b.jpg"))
+    np.testing.assert_array_equal(pixels(job.result(named(job, "b.jpg"))), pixels(job.data / "b.jpg"))
     photograph().save(job.data / "a.jpg", quality=10)
     outcome = folder.correct_all(job, own, jpegs(job))
     assert outcome.finer == 2
-    assert (pixels(job.result(job.data / "a.jpg")) != pixels(job.data / "a.jpg")).any()
+    assert (pixels(job.result(named(job, "a.jpg"))) != pixels(job.data / "a.jpg")).any()
     capsys.readouterr()
     folder.say_outcome(job, outcome)
     said = capsys.readouterr().out.splitlines()

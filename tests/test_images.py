@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
 from reference import CHROMA_50, LUMA_50, Array, cmyk_profile, doubled, lossless_jpeg
 
-from car import coded, find, images, jpeg, levels
+from car import coded, images, jpeg, levels
 from car.errors import BadImage
 
 SAMPLES = ROOT / "samples"
@@ -63,36 +63,6 @@ def reason(path: Path, reader: Callable[..., object] = images.read_jpeg, *limit:
     said = str(raised.value)
     assert said.startswith(f"{path.name}: ") and said.count(path.name) == 1 and "\n" not in said
     return said.removeprefix(f"{path.name}: ")
-
-
-# ---- finding files -------------------------------------------------------------------------
-
-
-def test_jpegs_are_found_by_their_type_in_order(tmp_path: Path) -> None:
-    for name in ("b.jpg", "a.JPEG", "C.Jpg", "d.png", "e.bmp", ".hidden.jpg", "jpg", "f.jpg.txt", "A.jpg"):
-        (tmp_path / name).touch()
-    assert [path.name for path in find.jpegs(tmp_path)] == ["A.jpg", "C.Jpg", "a.JPEG", "b.jpg"]
-    assert find.by_stem(tmp_path, (".bmp", ".png")) == {
-        "d": [tmp_path / "d.png"],
-        "e": [tmp_path / "e.bmp"],
-    }
-    assert find.by_stem(tmp_path, (".gif",)) == {}
-
-
-def test_files_of_one_name_are_found_together(tmp_path: Path) -> None:
-    for name in ("a.jpg", "b.jpeg", "b.jpg"):
-        (tmp_path / name).touch()
-    a, *both = (tmp_path / name for name in ("a.jpg", "b.jpeg", "b.jpg"))
-    assert find.jpegs(tmp_path) == [a, *both]
-    assert find.by_stem(tmp_path, find.JPEG_SUFFIXES) == {"a": [a], "b": both}
-
-
-@pytest.mark.parametrize("suffix", [".bmp", ".BMP", ".Bmp"])
-def test_the_bmp_beside_a_jpeg(tmp_path: Path, suffix: str) -> None:
-    assert find.bmp_beside(tmp_path / "a.b.jpg") is None
-    (tmp_path / f"a.b{suffix}").touch()
-    (tmp_path / "a.bmp").touch()
-    assert find.bmp_beside(tmp_path / "a.b.jpg") == tmp_path / f"a.b{suffix}"
 
 
 # ---- JPEGs ---------------------------------------------------------------------------------

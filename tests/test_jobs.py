@@ -11,6 +11,7 @@ import pytest
 from car import find, jobs
 from car.errors import UserError
 from car.figures import Row
+from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
 
@@ -19,7 +20,8 @@ SETTINGS = {"--strength": 1.0}
 
 
 def chosen(data: Path, log: Path, which: str | None) -> list[Path]:
-    return jobs.choose(find.jpegs(data), data, log, which)
+    pictures = jobs.choose(find.in_folder(data, find.JPEG_SUFFIXES).pictures, data, log, which)
+    return [picture.path for picture in pictures]
 
 
 def row(name: str) -> Row:
@@ -37,16 +39,20 @@ def job(tmp_path: Path) -> Job:
     return Job(data, results)
 
 
-def jpegs(job: Job) -> list[Path]:
-    return sorted(job.data.glob("*.jp*g"))
+def named(name: str) -> Picture:
+    return Picture(Path("data") / name, name)
+
+
+def jpegs(job: Job) -> list[Picture]:
+    return [Picture(path, path.name) for path in sorted(job.data.glob("*.jp*g"))]
 
 
 def make(job: Job, journal: Journal, *names: str) -> None:
     """Results as a run leaves them."""
     for name in names:
-        result = job.result(job.data / name)
+        result = job.result(named(name))
         result.write_text(name)
-        journal.note(result, result.name, name)
+        journal.note(result, result, name)
 
 
 # ---- a job ---------------------------------------------------------------------------------
@@ -54,10 +60,10 @@ def make(job: Job, journal: Journal, *names: str) -> None:
 
 def test_the_names_of_results() -> None:
     job = Job(Path("data"), Path("results"))
-    assert job.result(Path("data/a.b.jpg")) == Path("results/a.b_car.bmp")
-    assert job.sheet(Path("data/a.b.jpg")) == Path("results/a.b_compare.png")
+    assert job.result(named("a.b.jpg")) == Path("results/a.b_car.bmp")
+    assert job.sheet(named("a.b.jpg")) == Path("results/a.b_compare.png")
     assert job.figures == Path("results/figures.csv")
-    assert Job(Path(), Path("results"), "png").result(Path("a.JPEG")) == Path("results/a_car.png")
+    assert Job(Path(), Path("results"), "png").result(named("a.JPEG")) == Path("results/a_car.png")
     assert Job(Path(), Path("results"), part=2, parts=3).figures == Path("results/figures_2_of_3.csv")
     assert (job.format, job.compare, job.skip_existing, job.part, job.parts) == ("bmp", False, False, 1, 1)
 
@@ -123,28 +129,28 @@ def test_none_to_correct(job: Job, tmp_path: Path) -> None:
     ],
 )
 def test_twins_are_told_apart(names: str, one_case: bool, apart: Mapping[str, str]) -> None:
-    paths = [Path("data") / name for name in names.split()]
-    for order in (paths, paths[::-1]):
-        assert jobs.tell_apart(order, one_case) == apart
+    job, pictures = Job(Path("data"), Path("results")), [named(name) for name in names.split()]
+    for order in (pictures, pictures[::-1]):
+        assert jobs.tell_apart(job, order, one_case) == apart
 
 
 def test_twins_are_said_once_by_what_the_disk_tells_apart(job: Job, capsys: Capture) -> None:
     """A disk with one name for A and a is one that has the lock under its name in the other case too."""
     lock = job.results / ".car_1_of_1.lock"
     lock.touch()
-    assert jobs.tell_apart_beside(lock, jpegs(job)) == {} and capsys.readouterr().out == ""
+    assert jobs.tell_apart_beside(lock, job, jpegs(job)) == {} and capsys.readouterr().out == ""
     for name in ("a.jpeg", "B.jpg"):
         (job.data / name).touch()
-    assert jobs.tell_apart_beside(lock, jpegs(job)) == {"a.jpeg": "a.jpeg"}
+    assert jobs.tell_apart_beside(lock, job, jpegs(job)) == {"a.jpeg": "a.jpeg"}
     assert capsys.readouterr().out == (
         "told apart from others of their name: 1 (a.jpeg becomes a.jpeg_car)\n"
     )
     lock.with_name(".CAR_1_OF_1.LOCK").touch()
-    assert jobs.tell_apart_beside(lock, jpegs(job)) == {"a.jpeg": "a.jpeg", "B.jpg": "B.jpg"}
+    assert jobs.tell_apart_beside(lock, job, jpegs(job)) == {"a.jpeg": "a.jpeg", "B.jpg": "B.jpg"}
     apart = Job(job.data, job.results, told_apart={"a.jpeg": "a.jpeg"})
-    assert apart.result(job.data / "a.jpeg").name == "a.jpeg_car.bmp"
-    assert apart.sheet(job.data / "a.jpeg").name == "a.jpeg_compare.png"
-    assert apart.result(job.data / "a.jpg").name == "a_car.bmp"
+    assert apart.result(named("a.jpeg")).name == "a.jpeg_car.bmp"
+    assert apart.sheet(named("a.jpeg")).name == "a.jpeg_compare.png"
+    assert apart.result(named("a.jpg")).name == "a_car.bmp"
 
 
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
@@ -169,11 +175,11 @@ def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     ]
     for name in (*ours, *theirs):
         (tmp_path / name).touch()
-    jobs.clear_leftovers(job, [Path("data/a.jpg"), Path("data/two\nlines.jpeg"), Path("data/t.jpeg")])
+    jobs.clear_leftovers(job, [named("a.jpg"), named("two\nlines.jpeg"), named("t.jpeg")])
     assert set(os.listdir(tmp_path)) == set(theirs)
     for name in theirs:
         (tmp_path / name).unlink()
-    jobs.clear_leftovers(job, [Path("data/a.jpg")])
+    jobs.clear_leftovers(job, [named("a.jpg")])
 
 
 def test_results_that_are_there_are_done(job: Job) -> None:
@@ -194,7 +200,7 @@ def test_results_that_are_there_are_done(job: Job) -> None:
 
 
 def test_a_file_that_is_not_ours_is_no_result_that_is_done(job: Job) -> None:
-    job.result(job.data / "b.jpg").touch()
+    job.result(named("b.jpg")).touch()
     journal = Journal(job.results, 1, 1, SETTINGS)
     assert jobs.done_already(job, journal, jpegs(job), {}) == set()
 
@@ -205,8 +211,15 @@ def test_the_result_of_a_twin_that_came_first_is_not_taken_for_ones_own(job: Job
     (job.data / "d.jpeg").touch()
     twins = Job(job.data, job.results, told_apart={"d.jpeg": "d.jpeg"})
     journal = Journal(job.results, 1, 1, SETTINGS)
-    assert jobs.done_already(job, journal, [job.data / "d.jpeg"], {}) == {job.data / "d.jpeg"}
-    assert jobs.done_already(twins, journal, [job.data / "d.jpeg", job.data / "d.jpg"], {}) == set()
+    assert jobs.done_already(job, journal, [Picture(job.data / "d.jpeg", "d.jpeg")], {}) == {
+        Picture(job.data / "d.jpeg", "d.jpeg")
+    }
+    assert (
+        jobs.done_already(
+            twins, journal, [Picture(job.data / "d.jpeg", "d.jpeg"), Picture(job.data / "d.jpg", "d.jpg")], {}
+        )
+        == set()
+    )
 
 
 def test_results_of_other_settings_are_refused(job: Job) -> None:

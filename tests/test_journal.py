@@ -31,7 +31,7 @@ def note(journal: Journal, folder: Path, content: str, name: str = NAME, source:
     """What a kill between the two leaves."""
     partial = folder / f".{name}.partial"
     partial.write_text(content)
-    journal.note(partial, name, source)
+    journal.note(partial, folder / name, source)
     partial.unlink()
 
 
@@ -50,7 +50,7 @@ def may_replace(folder: Path, name: str = NAME) -> bool:
 def test_a_new_folder_has_no_journal(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.check_replaceable(tmp_path / NAME)
-    assert not journal.wrote(NAME, "a.jpg") and journal.differences([NAME]) == []
+    assert not journal.wrote(tmp_path / NAME, "a.jpg") and journal.differences([tmp_path / NAME]) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -63,9 +63,11 @@ def test_what_was_written_is_known(tmp_path: Path) -> None:
     assert [line["settings"] for line in files] == [first["id"]] * 2
     assert files[0]["file"] == NAME and files[0]["digest"] == "3-7a6c86f1"  # CRC-32 of "one"
     again = opened(tmp_path)
-    assert again.wrote(NAME, "a.jpg") and again.wrote("\udc80b\n_car.bmp", "\udc80b\n.jpg")
-    assert not again.wrote(NAME, "a.jpeg") and not again.wrote("b_car.bmp", "b.jpg")
-    assert again.differences([NAME, "nothing"]) == []
+    assert again.wrote(tmp_path / NAME, "a.jpg") and again.wrote(
+        tmp_path / "\udc80b\n_car.bmp", "\udc80b\n.jpg"
+    )
+    assert not again.wrote(tmp_path / NAME, "a.jpeg") and not again.wrote(tmp_path / "b_car.bmp", "b.jpg")
+    assert again.differences([tmp_path / NAME, tmp_path / "nothing"]) == []
     assert may_replace(tmp_path)
 
 
@@ -94,11 +96,11 @@ def test_a_kill_before_the_name_leaves_the_older_file_known(tmp_path: Path) -> N
     note(opened(tmp_path), tmp_path, "two")
     for _ in range(2):  # and so after the journal was written again
         assert may_replace(tmp_path)
-        assert opened(tmp_path, OTHER).differences([NAME]) == []
-        assert opened(tmp_path).differences([NAME]) == ["--strength 0.2 there, 1.0 now"]
+        assert opened(tmp_path, OTHER).differences([tmp_path / NAME]) == []
+        assert opened(tmp_path).differences([tmp_path / NAME]) == ["--strength 0.2 there, 1.0 now"]
     note(opened(tmp_path), tmp_path, "two")
     (tmp_path / NAME).write_text("two")  # the kill came after it
-    assert may_replace(tmp_path) and opened(tmp_path).differences([NAME]) == []
+    assert may_replace(tmp_path) and opened(tmp_path).differences([tmp_path / NAME]) == []
 
 
 def test_a_line_that_a_kill_cut_and_lines_that_are_none_do_no_harm(tmp_path: Path) -> None:
@@ -107,9 +109,9 @@ def test_a_line_that_a_kill_cut_and_lines_that_are_none_do_no_harm(tmp_path: Pat
     whole = path.read_bytes()
     path.write_bytes(whole + b'[1]\n\xff\n{"file": "b_car.bmp", "dig')
     journal = opened(tmp_path)
-    assert journal.wrote(NAME, "a.jpg") and may_replace(tmp_path)
+    assert journal.wrote(tmp_path / NAME, "a.jpg") and may_replace(tmp_path)
     write(journal, tmp_path, "two", "b_car.bmp", "b.jpg")
-    assert opened(tmp_path).wrote("b_car.bmp", "b.jpg")
+    assert opened(tmp_path).wrote(tmp_path / "b_car.bmp", "b.jpg")
 
 
 def test_the_journal_does_not_grow_with_each_run(tmp_path: Path) -> None:
@@ -123,7 +125,7 @@ def test_the_journal_does_not_grow_with_each_run(tmp_path: Path) -> None:
 def test_what_differs_is_named(tmp_path: Path) -> None:
     write(opened(tmp_path, {**OTHER, "--ensemble": True, "weights": "x"}), tmp_path, "one")
     isolated = {**ONE, "--patch-size": 32}
-    assert opened(tmp_path, isolated).differences([NAME]) == [
+    assert opened(tmp_path, isolated).differences([tmp_path / NAME]) == [
         "--ensemble on there, off now",
         "--patch-size not set there, 32 now",
         "--strength 0.2 there, 1.0 now",
@@ -131,21 +133,21 @@ def test_what_differs_is_named(tmp_path: Path) -> None:
     ]
     path = tmp_path / ".car_results.jsonl"
     path.write_text(path.read_text().splitlines()[1] + "\n")
-    assert opened(tmp_path).differences([NAME]) == ["settings that are not known there"]
+    assert opened(tmp_path).differences([tmp_path / NAME]) == ["settings that are not known there"]
 
 
 def test_the_journals_of_all_parts_are_read_and_only_the_own_one_is_written(tmp_path: Path) -> None:
     write(opened(tmp_path, OTHER, 2, 3), tmp_path, "one")
     theirs = tmp_path / ".car_results_2_of_3.jsonl"
     before = theirs.read_bytes()
-    assert opened(tmp_path).differences([NAME]) == ["--strength 0.2 there, 1.0 now"]
+    assert opened(tmp_path).differences([tmp_path / NAME]) == ["--strength 0.2 there, 1.0 now"]
     write(opened(tmp_path), tmp_path, "two")
     assert theirs.read_bytes() == before and len(lines(tmp_path)) == 2
     # Two journals tell different things: the file itself says which is right.
-    assert opened(tmp_path).differences([NAME]) == [] and may_replace(tmp_path)
-    assert opened(tmp_path, OTHER).differences([NAME]) == ["--strength 1.0 there, 0.2 now"]
+    assert opened(tmp_path).differences([tmp_path / NAME]) == [] and may_replace(tmp_path)
+    assert opened(tmp_path, OTHER).differences([tmp_path / NAME]) == ["--strength 1.0 there, 0.2 now"]
     (tmp_path / NAME).write_text("one")
-    assert opened(tmp_path).differences([NAME]) == ["--strength 0.2 there, 1.0 now"]
+    assert opened(tmp_path).differences([tmp_path / NAME]) == ["--strength 0.2 there, 1.0 now"]
     (tmp_path / ".car_results_x.jsonl").write_text("a user's own")
     assert may_replace(tmp_path)
 
@@ -162,7 +164,7 @@ def test_the_later_run_counts_whichever_journal_it_wrote(tmp_path: Path) -> None
         for name in (NAME, "b_car.bmp"):
             write(opened(tmp_path, settings, part, parts), tmp_path, str(settings), name)
         for now in (ONE, OTHER):
-            assert bool(opened(tmp_path, now).differences([NAME])) is (now != settings)
+            assert bool(opened(tmp_path, now).differences([tmp_path / NAME])) is (now != settings)
         assert may_replace(tmp_path) and may_replace(tmp_path, "b_car.bmp")
 
 
@@ -172,7 +174,7 @@ def test_a_kill_of_a_run_with_another_journal_leaves_the_older_file_known(tmp_pa
     assert may_replace(tmp_path)
     write(opened(tmp_path), tmp_path, "three", "b_car.bmp")  # now it is the last line no more
     assert may_replace(tmp_path)
-    assert opened(tmp_path).differences([NAME]) == ["--strength 0.2 there, 1.0 now"]
+    assert opened(tmp_path).differences([tmp_path / NAME]) == ["--strength 0.2 there, 1.0 now"]
 
 
 def test_differences_open_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +183,9 @@ def test_differences_open_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             write(opened(tmp_path, settings, part, parts), tmp_path, str(settings), name)
     journal = opened(tmp_path)
     monkeypatch.setattr(journal_module, "digest_of", None)
-    assert journal.wrote(NAME, "a.jpg") and journal.differences([NAME, "b_car.bmp"])
+    assert journal.wrote(tmp_path / NAME, "a.jpg") and journal.differences(
+        [tmp_path / NAME, tmp_path / "b_car.bmp"]
+    )
 
 
 def test_the_digest_of_a_large_file(tmp_path: Path) -> None:

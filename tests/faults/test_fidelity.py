@@ -39,6 +39,7 @@ import model_car
 from car import folder
 from car.correct import Corrector
 from car.errors import BadImage
+from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
 
@@ -489,9 +490,9 @@ def check_file(file: File, form: str, corrector: Corrector, plain: Corrector, wo
     for name in ("data", "results"):
         (work / name).mkdir()
     path.write_bytes(file.data)
-    job = Job(path.parent, work / "results", format=form)
+    job, picture = Job(path.parent, work / "results", format=form), Picture(path, path.name)
     journal = Journal(job.results, 1, 1, folder.settings_of(plain, ""))
-    ((_, future),) = folder.in_order(job, journal, plain, [path], lambda share: None)
+    ((_, future),) = folder.in_order(job, journal, plain, [picture], lambda share: None)
     try:
         before = decoded(file.data)
     except Exception:
@@ -503,13 +504,13 @@ def check_file(file: File, form: str, corrector: Corrector, plain: Corrector, wo
         assert before is None
         with pytest.raises(BadImage):
             corrector.correct(path)
-        assert not job.result(path).exists()
+        assert not job.result(picture).exists()
         return False
     assert before is not None
-    result = np.asarray(Image.open(job.result(path)))
+    result = np.asarray(Image.open(job.result(picture)))
     np.testing.assert_array_equal(result, turned(before, orientation_of(header.start_with(0xE1, EXIF))))
     if form == "png":
-        check_kept(job.result(path).read_bytes(), file, header, before.ndim == 2)
+        check_kept(job.result(picture).read_bytes(), file, header, before.ndim == 2)
     check_corrected(corrector, path, header, before)
     return True
 

@@ -89,7 +89,7 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
         journal = Journal(results, 1, 1, {})
         for name in whole.keys() - {"figures.csv"}:
             journal.check_replaceable(results / name)
-        assert len(journal.differences(whole)) == len(SETTINGS)
+        assert len(journal.differences(results / name for name in whole)) == len(SETTINGS)
         shutil.rmtree(results)
 
     kill_often(begin, results / ".car_1_of_1.lock.holder", check, kills, seed=2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from car import cli, figures, find, levels, split
 from car.errors import BadImage, UserError, some_of
+from car.files import partial_of
 from car.find import Picture
 from car.journal import Journal
 
@@ -140,7 +141,11 @@ def check_place(job: Job, picture: Picture) -> None:
         if folder.is_symlink():
             raise BadImage(f"{folder} is a link, which results are not written through; remove or rename it")
         if folder.exists() and not folder.is_dir():
-            raise BadImage(f"{folder} is in the way: its results need a folder of that name; rename it")
+            raise BadImage(f"{folder} is in the way: its result needs a folder of that name; rename it")
+    try:
+        partial_of(job.result(picture)).is_symlink()
+    except OSError as error:  # a path that is too long, a folder without rights
+        raise BadImage(f"its result cannot be written: {error.strerror}") from error
 
 
 def clear_leftovers(job: Job, pictures: Sequence[Picture]) -> None:

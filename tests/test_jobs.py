@@ -1,5 +1,6 @@
 """car/jobs.py: which JPEGs are to be corrected, what results are called, what is there already; in real folders."""
 
+import dataclasses
 import json
 import os
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from car import find, jobs
-from car.errors import UserError
+from car.errors import BadImage, UserError
 from car.figures import Row
 from car.find import Picture
 from car.jobs import Job
@@ -99,7 +100,7 @@ def test_those_of_one_set(job: Job, tmp_path: Path, capsys: Capture) -> None:
 def test_none_to_correct(job: Job, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         chosen(job.results, tmp_path, None)
-    assert str(job.results) in str(refused.value) and "no .jpg" in str(refused.value)
+    assert str(job.results) in str(refused.value) and "no JPEG" in str(refused.value)
     with pytest.raises(UserError) as refused:
         chosen(job.data, tmp_path / "log", "val")
     assert f"{tmp_path / 'log' / 'split.json'} is missing" in str(refused.value)
@@ -153,6 +154,36 @@ def test_twins_are_said_once_by_what_the_disk_tells_apart(job: Job, capsys: Capt
     assert apart.result(named("a.jpg")).name == "a_car.bmp"
 
 
+def test_a_sheet_and_a_result_of_one_name_are_told_apart() -> None:
+    pictures = [named("2019/a.jpg"), named("2019/a_compare.jpg"), named("a.jpg")]
+    job = Job(Path("data"), Path("results"), format="png", suffix="", compare=True)
+    apart = {"2019/a_compare.jpg": "2019/a_compare.jpg"}
+    assert jobs.tell_apart(job, pictures, one_case=False) == apart
+    assert jobs.tell_apart(dataclasses.replace(job, compare=False), pictures, one_case=False) == {}
+    files = [path.as_posix() for path in job.files_of("2019/a")]
+    assert files == ["results/2019/a.png", "results/2019/a_compare.png"]
+
+
+def test_folders_that_differ_in_case_are_one_on_some_disks() -> None:
+    pictures, job = [named("A/x.jpg"), named("a/X.jpg")], Job(Path("data"), Path("results"))
+    assert jobs.tell_apart(job, pictures, one_case=False) == {}
+    assert jobs.tell_apart(job, pictures, one_case=True) == {"A/x.jpg": "A/x.jpg"}
+
+
+def test_where_a_result_cannot_go(job: Job) -> None:
+    jobs.check_place(job, named("2019/a.jpg"))
+    (job.results / "file").touch()
+    (job.results / "link").symlink_to(job.data)
+    for name, why in (("file/a.jpg", "is in the way"), ("link/a.jpg", "is a link"), ("x/link/a.jpg", "")):
+        if why:
+            with pytest.raises(BadImage, match=f"{name.split('/')[0]} {why}"):
+                jobs.check_place(job, named(name))
+        else:
+            jobs.check_place(job, named(name))
+    with pytest.raises(BadImage, match="cannot be written: File name too long"):
+        jobs.check_place(job, named("/".join(["n" * 200] * 20) + "/a.jpg"))
+
+
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     job = Job(Path("data"), tmp_path, told_apart={"t.jpeg": "t.jpeg"})
     ours = [
@@ -179,7 +210,12 @@ def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     assert set(os.listdir(tmp_path)) == set(theirs)
     for name in theirs:
         (tmp_path / name).unlink()
-    jobs.clear_leftovers(job, [named("a.jpg")])
+    jobs.clear_leftovers(job, [named("a.jpg"), named("2019/a.jpg")])
+    (tmp_path / "2019").mkdir()
+    for name in (".a_car.png.partial", ".b_car.png.partial"):
+        (tmp_path / "2019" / name).touch()
+    jobs.clear_leftovers(job, [named("2019/a.jpg"), named("b.jpg")])
+    assert os.listdir(tmp_path / "2019") == [".b_car.png.partial"]
 
 
 def test_results_that_are_there_are_done(job: Job) -> None:

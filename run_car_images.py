@@ -19,6 +19,7 @@ from car import cli, files, split, stop
 
 # As the modules that do the work say it (tests/test_cli.py); those load numpy, which --help does not need.
 CORE_SIDE, SMALLEST_CORE, HALO, MAX_PIXELS = 256, 16, 9, 500_000_000
+FORMATS, JPEG_QUALITY = ("bmp", "png", "jpg", "tiff", "webp"), 95
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,7 +35,16 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="also the folders in data; results lie in folders of the same names",
     )
     parser.add_argument(
-        "--format", choices=("bmp", "png"), default="bmp", help="png keeps EXIF and ICC profile (bmp)"
+        "--format",
+        choices=FORMATS,
+        default="bmp",
+        help="all but bmp keep EXIF, ICC profile and XMP; jpg as they were (bmp)",
+    )
+    parser.add_argument(
+        "--jpeg-quality",
+        type=cli.whole_number(1, 100),
+        metavar="Q",
+        help=f"of --format jpg, 1..100; the colours are not coarsened, 4:4:4 ({JPEG_QUALITY})",
     )
     parser.add_argument(
         "--suffix", default="_car", metavar="TEXT", help="ends the results' names; may be empty (_car)"
@@ -105,6 +115,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="leave out images with more (500 million)",
     )
     args = cli.parse(parser, argv, sources=["data"], outputs=["log", "results"])
+    if args.jpeg_quality and args.format != "jpg":
+        parser.error("argument --jpeg-quality: only with --format jpg")
+    args.jpeg_quality = args.jpeg_quality or JPEG_QUALITY
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
     if bad := sorted(set(args.suffix) & set('<>:"/\\|?*\0')):
@@ -158,6 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.results,
             format=args.format,
             suffix=args.suffix,
+            jpeg_quality=args.jpeg_quality,
             compare=args.compare,
             skip_existing=args.skip_existing,
             part=args.part,

@@ -6,10 +6,11 @@ A module may import those of the lines above its own, and no other: `lint-import
     cli  files  find                arguments, progress; whole files, one run at a time; files of a folder;
     jpeg  levels                    tables, coefficients; pixels of any depth as 8 bits;
     tiles  fast_conv                cut and stitch; Toom-Cook
+    segments                        segments of a JPEG that a new saving keeps;
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
     images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
-    journal                         what was written into a folder of results, by which settings
+    journal  output                 what was written into a folder of results; a picture in each format;
     correct  records                one image (the Corrector); record files written, read, verified;
     pictures  pairs                 all that is drawn; pairs of planes to train on;
     jobs                            which images of a folder, names of results, what is there already

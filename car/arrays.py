@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]  # grey levels 0..255
+Pixels16 = npt.NDArray[np.uint16]  # the same, times 257
 Integers = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

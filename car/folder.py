@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+import numpy as np
 
-from car import cli, figures, find, images, jobs, levels, metadata, pictures, stop, weights
+from car import cli, figures, find, images, jobs, levels, metadata, output, pictures, stop, weights
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane, PlaneFound
 from car.errors import BadImage, Stopped, UserError, some_of
@@ -41,9 +41,11 @@ class Saved(NamedTuple):
 
     pixels: int
     left: tuple[str, ...]  # fields of the metadata that the result's format cannot hold
-    damaged: tuple[str, ...]  # what was damaged of the metadata, in words for people
+    damaged: tuple[str, ...]  # what was damaged, in words for people
     planes: tuple[PlaneFound, ...]
     row: figures.Row | None  # None where no BMP stands beside the JPEG
+    behind: tuple[str, ...] = ()  # what else the file held, in words for people
+    copied: bool = False  # the result is the JPEG itself, byte by byte
 
 
 def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> Loaded:
@@ -59,6 +61,9 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
             journal.check_replaceable(path)
     with _in_folder_of(picture):
         read, clean = corrector.decode(picture.path), find.clean_beside(picture.path, job.inputs)
+    with images.reading(picture.name):
+        output.check_size(read.pixels, job.format)
+    with _in_folder_of(picture):
         if clean is None:
             return Loaded(read, None)
         truth = images.read_pixels(clean, corrector.max_pixels, job.depth)
@@ -95,14 +100,23 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         row = figures.measure(
             job.name(picture), *(levels.luma_of(shown) for shown in (before, pixels, truth))
         )
+    same = None
+    if job.format == "jpg" and not about.from_cmyk and np.array_equal(pixels, before):
+        with images.reading(picture.name):
+            same = images.read_bytes(picture.path)
     with whole_file(result, whole=note) as file:
-        Image.fromarray(pixels).save(file, job.format.upper(), **metadata.kept(about, job.format))
+        if same:  # another generation would lose something
+            file.write(same)
+        else:
+            output.write(file, pixels, about, job.format, job.jpeg_quality)
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
     left = metadata.left_behind(about, job.format)
-    return Saved(pixels.shape[0] * pixels.shape[1], left, about.lost, planes, row)
+    damaged = about.noted + (() if job.format == "jpg" else about.lost)  # a JPEG has it as it was
+    behind = () if same else about.behind
+    return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, row, behind, bool(same))
 
 
 def in_order(
@@ -205,7 +219,10 @@ def correct_all(
     bad = unreadable or {}
     outcome = Outcome(len(chosen) + len(bad), rows=earlier if job.skip_existing else {})
     outcome.begun, outcome.bad = len(bad), list(bad)
-    journal = Journal(job.results, job.part, job.parts, settings_of(corrector, job.weights))
+    settings = settings_of(corrector, job.weights)
+    if job.format == "jpg":
+        settings["--jpeg-quality"] = job.jpeg_quality
+    journal = Journal(job.results, job.part, job.parts, settings)
     skipped = jobs.done_already(job, journal, chosen, outcome.rows) if job.skip_existing else set()
     jobs.clear_leftovers(job, chosen)
     left = [picture for picture in chosen if picture not in skipped]
@@ -247,6 +264,7 @@ class Saying:
     def __init__(self, progress: cli.Progress, form: str) -> None:
         self._progress, self._pixels = progress, 0
         self._form, self._left_said = form, set[str]()  # of the results; fields of metadata that were named
+        self._behind_said = False  # what else files hold, which is said of the first alone
 
     def bad(self, reason: BadImage) -> None:
         """An image was left out."""
@@ -260,6 +278,11 @@ class Saying:
             self._left_said.update(left)
         for line in saved.damaged:
             cli.say(f"{name}: {line}")
+        if saved.behind:
+            (cli.detail if self._behind_said else cli.say)(f"{name}: left out: {', '.join(saved.behind)}")
+            self._behind_said = True
+        if saved.copied:
+            cli.detail(f"{name}: nothing changes, the result is the file itself: no generation lost")
         described = "; ".join(map(describe, COMPONENTS, saved.planes))
         cli.detail(f"{name}: {described or 'lossless JPEG, nothing to correct'}")
         if saved.row:

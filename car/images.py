@@ -150,7 +150,7 @@ def _decoding(data: bytes) -> Iterator[None]:
         raise
 
 
-def _read_bytes(path: Path, max_pixels: int) -> bytes:
+def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """Read a file whole. Raises BadImage for what is no file (a pipe would wait for ever) or too large."""
     try:
         about = path.stat()
@@ -185,15 +185,15 @@ def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Jpeg:
     and back would add an error of its own. Of a multi-picture file the first picture is read.
     """
     with reading(path.name):
-        return decode_jpeg(_read_bytes(path, max_pixels), max_pixels)
+        return decode_jpeg(read_bytes(path, max_pixels), max_pixels)
 
 
 def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
     """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises."""
     image, whole = _open_jpeg(data, max_pixels)
-    about = metadata.read(image)
+    about = metadata.read(image, data)
     if whole is not data:
-        data, about = whole, about._replace(lost=(NO_END, *about.lost))
+        data, about = whole, about._replace(noted=(NO_END, *about.noted))
     with _decoding(data):
         pixels = levels.to_plain(image)
     planes = () if jpeg.is_lossless(data) else coded.planes_of(image, data, pixels)
@@ -213,7 +213,7 @@ def read_pixels(path: Path, max_pixels: int = MAX_PIXELS, depth: levels.Depth | 
     16-bit grey images are scaled to 8 bits as depth says, transparency is dropped.
     """
     with reading(path.name):
-        image = _open_by_name(path, _read_bytes(path, max_pixels), max_pixels)
+        image = _open_by_name(path, read_bytes(path, max_pixels), max_pixels)
         return metadata.upright(levels.to_plain(image, depth), metadata.read(image).orientation)
 
 
@@ -229,7 +229,7 @@ class Luma(NamedTuple):
 def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None) -> Luma:
     """Read any image's luma as it is coded. Raises BadImage."""
     with reading(path.name):
-        data = _read_bytes(path, max_pixels)
+        data = read_bytes(path, max_pixels)
         image, table = _open_by_name(path, data, max_pixels), None
         orientation = metadata.read(image).orientation
         if isinstance(image, JpegImageFile) and jpeg.is_lossless(data):

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from car import cli, figures, find, levels, split
+from car import cli, figures, find, levels, metadata, split
 from car.errors import BadImage, UserError, some_of
 from car.files import partial_of
 from car.find import Picture
 from car.journal import Journal
-
-FORMATS = ("bmp", "png")
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,8 @@ class Job:
 
     data: Path  # the folder, the picture or the list that was named
     results: Path
-    format: str = "bmp"  # of FORMATS
+    format: str = "bmp"  # of metadata.HELD
+    jpeg_quality: int = 95
     suffix: str = "_car"  # of the results' names
     compare: bool = False  # a sheet beside each result
     skip_existing: bool = False
@@ -150,7 +149,7 @@ def check_place(job: Job, picture: Picture) -> None:
 
 def clear_leftovers(job: Job, pictures: Sequence[Picture]) -> None:
     """Remove what a killed run of these pictures left half written."""
-    ends = [*(f"{job.suffix}.{form}" for form in FORMATS), "_compare.png"]
+    ends = [*(f"{job.suffix}.{form}" for form in metadata.HELD), "_compare.png"]
     for folder, some in _by_folder(job, pictures).items():
         halves = {name for name in _names_in(folder) if name.startswith(".") and name.endswith(".partial")}
         if halves:

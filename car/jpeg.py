@@ -59,7 +59,7 @@ LOW = FREQUENCIES <= 6
 Span = tuple[float, float]  # (finest, coarsest) of the coarseness of several files
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+def segments(data: bytes) -> Iterator[tuple[int, int]]:
     """(marker, place of its length) of a JPEG's segments and EOI, as libjpeg finds them (T.81, B.1.1.2)."""
     marker = re.compile(rb"\xff([^\x00\xff\x01\xd0-\xd8])")  # those that are followed by a length, and EOI
     found = marker.search(data)
@@ -71,14 +71,19 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
         found = marker.search(data, place + max(2, int.from_bytes(data[place : place + 2], "big")))
 
 
+def end_of(data: bytes) -> int:
+    """Where the first picture of a JPEG ends, behind its EOI; behind all of it where that is missing."""
+    return next((place for marker, place in segments(data) if marker == EOI[1]), len(data))
+
+
 def scans_of(data: bytes) -> int:
     """The number of scans of a JPEG."""
-    return sum(marker == 0xDA for marker, _ in _segments(data))
+    return sum(marker == 0xDA for marker, _ in segments(data))
 
 
 def has_end(data: bytes) -> bool:
     """Whether an EOI marker ends the first picture of a JPEG."""
-    return data.endswith(EOI) or any(marker == EOI[1] for marker, _ in _segments(data))
+    return data.endswith(EOI) or any(marker == EOI[1] for marker, _ in segments(data))
 
 
 def endings(data: bytes) -> tuple[bytes, bytes]:
@@ -96,7 +101,7 @@ def endings(data: bytes) -> tuple[bytes, bytes]:
 def has_all_scans(data: bytes) -> bool:
     """Whether a JPEG's scans bring every coefficient of every component to its last bit (T.81, B.2.3)."""
     frame, brought = frame_of(data), dict[int, set[int]]()
-    for marker, place in _segments(data):
+    for marker, place in segments(data):
         if marker == 0xDA and len(data) > place + 2:
             spectral = place + 3 + 2 * data[place + 2]
             for component in data[place + 3 : spectral : 2]:
@@ -118,7 +123,7 @@ class Frame(NamedTuple):
 
 def frame_of(data: bytes) -> Frame | None:
     """The first frame header of a JPEG; None where none comes before the first scan."""
-    for marker, place in _segments(data):
+    for marker, place in segments(data):
         header = data[place + 2 : place + 8]  # bits, height, width, number of components
         if marker in (*range(0xC0, 0xD0), 0xDE) and marker not in (0xC4, 0xC8, 0xCC) and len(header) == 6:
             return Frame(marker, header[0], header[5])

@@ -10,15 +10,14 @@ import contextlib
 import io
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngInfo
 
-from car import levels
-from car.arrays import Pixels
+from car import levels, segments
+from car.arrays import Pixels, Pixels16
 from car.errors import some_of
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -29,14 +28,18 @@ TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 INNER = {("IFD0", 0x8769): "Exif", ("IFD0", 0x8825): "GPS", ("Exif", 0xA005): "Interop"}
 THUMBNAIL = (0x0201, 0x0202)  # tags of IFD1: its place and its number of bytes
 
+Samples = TypeVar("Samples", Pixels, Pixels16)
+
 EXIF_START = b"Exif\0\0"  # of APP1 (EXIF 2.32, 4.7.2)
-XMP_START, MORE_XMP_START = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP_START, IPTC_BLOCK = b"Photoshop 3.0\0", b"8BIM\x04\x04"  # of APP13; its resource 0x0404
 
 # What each format of results holds, by the fields of Metadata.
 HELD: dict[str, tuple[str, ...]] = {
     "bmp": ("density",),
     "png": ("exif", "icc_profile", "xmp", "comment", "density"),  # eXIf, iCCP, iTXt, tEXt or iTXt, pHYs
+    "jpg": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # their segments as they were
+    "tiff": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # by tags; see output
+    "webp": ("exif", "icc_profile", "xmp"),  # chunks EXIF, ICCP, XMP
 }
 NAMES = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "iptc": "IPTC"}  # others as they are
 
@@ -52,10 +55,17 @@ class Metadata(NamedTuple):
     comment: bytes = b""
     density: tuple[float, float] | None = None  # dots an inch, across and down
     lost: tuple[str, ...] = ()  # what was damaged and left out, in words for people
+    noted: tuple[str, ...] = ()  # what the reading found, in words for people
+    segments: bytes = b""  # of a JPEG, those that hold in a new saving of the coded pixels
+    from_cmyk: bool = False  # the pixels are RGB, those of the file were CMYK
+    behind: tuple[str, ...] = ()  # what its file holds beside the picture, in words for people
 
 
-def read(image: Image.Image) -> Metadata:
-    """The metadata of an opened JPEG (PIL); of another image the orientation alone."""
+def read(image: Image.Image, data: bytes = b"") -> Metadata:
+    """The metadata of an opened JPEG (PIL); of another image the orientation alone.
+
+    data: the JPEG's file, if its segments and what lies behind the picture are wanted.
+    """
     if not isinstance(image, JpegImageFile):
         with contextlib.suppress(Exception):  # whatever Pillow's parsing stumbles over
             found = image.getexif().get(ORIENTATION, 1)
@@ -64,13 +74,20 @@ def read(image: Image.Image) -> Metadata:
     lost: list[str] = []
     orientation, exif = _upright_exif(_segments(image, "APP1", EXIF_START), lost)
     profile = _fitting_profile(image, lost)
-    xmp = _xmp(_segments(image, "APP1", XMP_START), _segments(image, "APP1", MORE_XMP_START), lost)
+    xmp = _xmp(
+        _segments(image, "APP1", segments.XMP_START), _segments(image, "APP1", segments.MORE_XMP_START), lost
+    )
     blocks = b"".join(_segments(image, "APP13", PHOTOSHOP_START))
     iptc = blocks if IPTC_BLOCK in blocks else b""
     comment = _comment(_segments(image, "COM", b""), lost)
     dpi = image.info.get("dpi", (0, 0))  # by JFIF, units 1 and 2 (JFIF 1.02)
     density = dpi if min(dpi) > 0 else None
-    return Metadata(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost))
+    return Metadata(
+        *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), _noted(image)),
+        segments=segments.kept(data, image.mode == "CMYK"),
+        behind=segments.behind(data),
+        from_cmyk=image.mode == "CMYK",
+    )
 
 
 def _segments(image: JpegImageFile, marker: str, start: bytes) -> list[bytes]:
@@ -92,6 +109,10 @@ class Entry(NamedTuple):
         """Where its values end; 0 where they stand in the entry itself, or the type is not known."""
         size = TYPE_BYTES.get(self.type, 0) * self.values
         return self.offset + size if size > 4 else 0
+
+    def values_in(self, tiff: bytes) -> bytes:
+        """The values of a tag of single bytes."""
+        return tiff[self.offset : self.end] if self.end else tiff[self.place + 8 :][: min(self.values, 4)]
 
 
 class Directory(NamedTuple):
@@ -164,6 +185,13 @@ def _directory(tiff: bytearray, order: str, place: int) -> Directory | None:
     return Directory(entries, count, end + 4, following, False)
 
 
+def first_directory(tiff: bytes) -> list[Entry]:
+    """The tags of the first directory of EXIF, mended, without EXIF_START."""
+    order = _order(tiff)
+    directory = _directory(bytearray(tiff), order, int.from_bytes(tiff[4:8], order)) if order else None
+    return directory.entries if directory else []
+
+
 def _turn(tiff: bytearray, order: Any, entry: Entry) -> int:
     """The orientation, 1..8, that an entry says; 0 where it says none."""
     if entry.tag != ORIENTATION or entry.type not in (SHORT, LONG) or entry.values < 1 or entry.end:
@@ -216,8 +244,6 @@ def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
     if "icc_profile" not in image.info:
         return None
     if image.mode == "CMYK":
-        if not levels.from_press(image.info["icc_profile"] or b""):
-            lost.append("its ICC profile is none of CMYK, which was read as without one")
         return None
     wanted, picture = ("GRAY", "grey") if image.mode == "L" else ("RGB", "in colour")
     profile: Any = image.info["icc_profile"]  # None where parts of it are missing
@@ -232,11 +258,21 @@ def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
     return None
 
 
+def _noted(image: JpegImageFile) -> tuple[str, ...]:
+    if (
+        image.mode == "CMYK"
+        and "icc_profile" in image.info
+        and not levels.from_press(image.info["icc_profile"] or b"")
+    ):
+        return ("its ICC profile is none of CMYK, which was read as without one",)
+    return ()
+
+
 def _xmp(packets: Sequence[bytes], further: Sequence[bytes], lost: list[str]) -> bytes:
     """The first XMP packet (XMP part 3, 1.1.3); further ones hold what is over 64 KiB. No text has a NUL."""
     if len(packets) + bool(packets and further) > 1:
         lost.append("of several XMP packets the first was taken")
-    xmp = packets[0].rstrip(b"\0") if packets else b""
+    xmp = segments.alone(packets[0].rstrip(b"\0")) if packets else b""
     is_without_first = bool(further) and not packets
     if is_without_first or b"\0" in xmp or not _is_utf8(xmp):
         lost.append("its XMP is damaged and was left out")
@@ -259,34 +295,35 @@ def _is_utf8(data: bytes) -> bool:
         return False
 
 
-def kept(metadata: Metadata, form: str) -> dict[str, Any]:
-    """What Pillow's `save` is to be given for a format of HELD."""
-    held = {name: value for name, value in metadata._asdict().items() if value and name in HELD[form]}
-    density, xmp, comment = (held.pop(name, None) for name in ("density", "xmp", "comment"))
-    if density:
-        held["dpi"] = density
-    if xmp or comment:
-        held["pnginfo"] = texts = PngInfo()
-        if xmp:
-            texts.add_itxt("XML:com.adobe.xmp", xmp)
-        if comment:
-            texts.add_text("Comment", comment.decode("utf-8" if _is_utf8(comment) else "latin-1"))
-    return held
+def iptc_of(blocks: bytes) -> bytes:
+    """What the first IPTC block among Photoshop's holds: signature, number, name, size, data."""
+    place = blocks.find(IPTC_BLOCK) + len(IPTC_BLOCK)
+    if place < len(IPTC_BLOCK) or place == len(blocks):
+        return b""
+    place += (blocks[place] + 2) // 2 * 2  # the name and its length, together even
+    return blocks[place + 4 : place + 4 + int.from_bytes(blocks[place : place + 4], "big")]
+
+
+def decoded(text: bytes) -> str:
+    """A comment, which is UTF-8 or, where it is none, Latin-1."""
+    return text.decode("utf-8" if _is_utf8(text) else "latin-1")
+
+
+def held(metadata: Metadata, form: str) -> dict[str, Any]:
+    """The fields, with what they hold, that a format of HELD can hold."""
+    return {name: getattr(metadata, name) for name in HELD[form] if getattr(metadata, name)}
 
 
 def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
     """The fields of a picture's metadata that a format of HELD cannot hold."""
-    return tuple(n for n in metadata._fields[1:-1] if getattr(metadata, n) and n not in HELD[form])
+    return tuple(name for name in HELD["jpg"] if getattr(metadata, name) and name not in HELD[form])
 
 
 def describe_left(fields: Sequence[str], form: str) -> str:
-    """Say which fields a format cannot hold, and which format can."""
-    said = f"{form.upper()} holds no {_listed(fields, 'or')}"
-    for other, held in HELD.items():
-        if some := [name for name in fields if name in held]:
-            them = _listed(some, "and") if len(some) < len(fields) else "them" if fields[1:] else "it"
-            said += f"; --format {other} keeps {them}"
-    return said
+    """Say which fields a format cannot hold, and which formats can hold all of them."""
+    others = [other for other, held in HELD.items() if set(fields) <= set(held)]
+    said = f"{form.upper()} holds no {_listed(fields, 'or')}; --format {_listed(others, 'or')} keeps"
+    return said + (" them" if fields[1:] else " it")
 
 
 def _listed(fields: Sequence[str], word: str) -> str:
@@ -294,15 +331,13 @@ def _listed(fields: Sequence[str], word: str) -> str:
     return f"{', '.join(names)} {word} {last}" if names else last
 
 
-def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Turn coded pixels (uint8, grey or RGB) as their EXIF orientation (1..8) says."""
-    if orientation == 1:
-        return pixels
-    image = Image.fromarray(pixels)
-    image.getexif()[ORIENTATION] = orientation
-    return np.asarray(ImageOps.exif_transpose(image))
+def upright(pixels: Samples, orientation: int) -> Samples:
+    """Turn coded pixels, grey or RGB, as their EXIF orientation (1..8) says."""
+    down, across = (-1 if orientation in turned else 1 for turned in ((3, 4, 6, 7), (2, 3, 7, 8)))
+    turned = pixels[::down, ::across]
+    return np.ascontiguousarray(turned.swapaxes(0, 1) if orientation >= 5 else turned)
 
 
-def turned_back(pixels: Pixels, orientation: int) -> Pixels:
+def turned_back(pixels: Samples, orientation: int) -> Samples:
     """The reverse of `upright`: upright pixels as they lie on the coded grid."""
     return upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))

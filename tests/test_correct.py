@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 from reference import cmyk_profile, corrected_jpeg, direct_convolution, lossless_jpeg, plain_ssim, zero_padded
 
 WEIGHTS = ROOT / "pretrained/model_checkpoint.npz"
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def photograph(size, mode="RGB", corner=(150, 60)):
@@ -198,10 +199,31 @@ def test_bmp_says_once_what_it_cannot_hold(folder, tmp_path):
     copy_some(folder, tmp_path, "turned.jpg", "grey.jpeg")
     (tmp_path / "data/second.jpg").write_bytes((tmp_path / "data/turned.jpg").read_bytes())
     printed = run("run_car_images.py", tmp_path, "pretrained", "data", "plain").out
-    assert printed.count("BMP holds no EXIF or ICC profile; --format png keeps them") == 1
+    assert printed.count("BMP holds no EXIF or ICC profile; --format png, jpg, tiff or webp keeps them") == 1
     np.testing.assert_array_equal(
         pixels(tmp_path / "plain/turned_car.bmp"), pixels(folder / "results/turned_car.png")
     )
+
+
+def test_a_jpeg_result_has_the_segments_of_its_source(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {
+        "exif": exif,
+        "icc_profile": PROFILE * 200,
+        "comment": b"mine",
+        "dpi": (300, 300),
+        "xmp": b"<x/>",
+    }
+    save_jpeg(tmp_path / "data", "a.jpg", photograph((64, 40)), **options)
+    run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--format", "jpg", "--conv", "direct")
+    source, result = ((tmp_path / path).read_bytes() for path in ("data/a.jpg", "results/a_car.jpg"))
+    length = source.index(b"\xff\xdb")
+    assert length > 66_000 and result[: length + 2] == source[: length + 2]
+    run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--conv", "direct")
+    turned = ImageOps.exif_transpose(Image.open(tmp_path / "results/a_car.jpg"))
+    error = np.asarray(turned).astype(int) - pixels(tmp_path / "results/a_car.bmp")
+    assert np.abs(error).mean() < 1
 
 
 @pytest.mark.filterwarnings("ignore:Tag data larger")  # of the bad tag, by Pillow
@@ -444,6 +466,9 @@ def test_faults_of_the_user_are_said_in_a_line(tmp_path, args, told):
         (["data", "results", "--patch-size", "15"], "whole number of 16 or more"),
         (["data", "data"], "another folder"),
         (["data", "results", "--suffix", "../x"], "--suffix: a file's name cannot hold /"),
+        (["data", "results", "--jpeg-quality", "90"], "only with --format jpg"),
+        (["data", "results", "--format", "jpg", "--jpeg-quality", "101"], "whole number of 1 to 100"),
+        (["data", "results", "--format", "gif"], "invalid choice"),
     ],
 )
 def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):

@@ -285,7 +285,8 @@ def test_lost_metadata_is_said_once_and_damaged_exif_each_time(job: Job, capsys:
     folder.correct_all(job, corrector(), jpegs(job))
     said = capsys.readouterr().out
     assert (
-        said.count("--format png") == 1 and "a.jpg: BMP holds no ICC profile; --format png keeps it" in said
+        said.count("--format png") == 1
+        and "a.jpg: BMP holds no ICC profile; --format png, jpg, tiff or webp keeps it" in said
     )
     assert [name for name in "abcd" if f"{name}.jpg: its EXIF is damaged" in said] == ["c", "d"]
 
@@ -296,9 +297,69 @@ def test_each_kind_of_lost_metadata_is_said_once(job: Job, capsys: Capture) -> N
     folder.correct_all(job, corrector(), jpegs(job))
     said = [line for line in capsys.readouterr().out.splitlines() if "holds" in line]
     assert said == [
-        "a.jpg: BMP holds no comment; --format png keeps it",
-        "b.jpg: BMP holds no ICC profile; --format png keeps it",
+        "a.jpg: BMP holds no comment; --format png, jpg or tiff keeps it",
+        "b.jpg: BMP holds no ICC profile; --format png, jpg, tiff or webp keeps it",
     ]
+
+
+def test_what_stands_behind_a_picture_is_said_of_the_first(job: Job, capsys: Capture) -> None:
+    for name in "ab":
+        with open(job.data / f"{name}.jpg", "ab") as file:
+            file.write(b"\0\0\0\x18ftypmp42")
+    folder.correct_all(job, corrector(), jpegs(job))
+    said = capsys.readouterr().out
+    assert "a.jpg: left out: a video" in said and "b.jpg: left out" not in said
+
+
+@pytest.mark.parametrize("form", ["png", "tiff", "webp"])
+def test_a_result_in_another_format(job: Job, form: str) -> None:
+    folder.correct_all(job, corrector(), jpegs(job))
+    folder.correct_all(dataclasses.replace(job, format=form), corrector(), jpegs(job))
+    for name in "abc":
+        np.testing.assert_array_equal(
+            pixels(job.results / f"{name}_car.{form}"), pixels(job.results / f"{name}_car.bmp")
+        )
+
+
+def test_a_result_as_jpeg(job: Job, capsys: Capture) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph(24, 16).save(job.data / "d.jpg", exif=exif, comment=b"mine", subsampling="4:2:0")
+    as_jpeg = dataclasses.replace(job, format="jpg", jpeg_quality=100)
+    folder.correct_all(as_jpeg, corrector(), jpegs(job))
+    for name in "abcd":
+        result, before = job.results / f"{name}_car.jpg", pixels(job.data / f"{name}.jpg")
+        change = pixels(result).astype(int) - before
+        assert result.stat().st_mtime == (job.data / f"{name}.jpg").stat().st_mtime
+        assert np.abs(change[(before > 20) & (before < 230)] - 3).max() <= 3
+    assert Image.open(result).getexif()[0x0112] == 6 and Image.open(result).info["comment"] == b"mine"
+    assert "holds no" not in capsys.readouterr().out
+    coarse = dataclasses.replace(job, format="jpg", jpeg_quality=10, skip_existing=True)
+    with pytest.raises(UserError, match="--jpeg-quality 100 there, 10 now"):
+        folder.correct_all(coarse, corrector(), jpegs(job))
+
+
+def test_a_jpeg_that_does_not_change_is_copied(
+    job: Job, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_loudness", cli.VERBOSE)
+    photograph(40).convert("CMYK").save(job.data / "c.jpg")
+    with open(job.data / "a.jpg", "ab") as file:
+        file.write(b"\0\0\0\x18ftypmp42")
+    as_jpeg = dataclasses.replace(job, format="jpg")
+    folder.correct_all(as_jpeg, corrector(strength=0.0), jpegs(job))
+    for name in "ab":
+        assert (job.results / f"{name}_car.jpg").read_bytes() == (job.data / f"{name}.jpg").read_bytes()
+    said = capsys.readouterr().out
+    assert said.count("the result is the file itself: no generation lost") == 2 and "a video" not in said
+    assert Image.open(job.results / "c_car.jpg").mode == "RGB"
+
+
+def test_a_picture_too_large_for_a_format_is_named(job: Job, capsys: Capture) -> None:
+    Image.new("L", (16_384, 8)).save(job.data / "b.jpg")
+    outcome = folder.correct_all(dataclasses.replace(job, format="webp"), corrector(), jpegs(job))
+    assert outcome.bad == ["b.jpg"] and shown(job) == ["a_car.webp", "c_car.webp", "figures.csv"]
+    assert "left out: b.jpg: 16384x8 is too large for WEBP" in capsys.readouterr().out
 
 
 def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:

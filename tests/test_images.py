@@ -206,7 +206,7 @@ def test_cmyk_with_a_profile_that_cannot_be_used_is_read_as_without(tmp_path: Pa
     picture = images.read_jpeg(path)
     np.testing.assert_array_equal(picture.pixels, np.asarray(Image.open(path).convert("RGB")))
     assert picture.about.icc_profile is None
-    assert picture.about.lost == ("its ICC profile is none of CMYK, which was read as without one",)
+    assert picture.about.noted == ("its ICC profile is none of CMYK, which was read as without one",)
 
 
 def test_the_first_of_several_pictures(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_jpeg_that_lacks_its_end_alone_is_read(tmp_path: Path, options: dict[s
         picture = images.read_jpeg(path)
         np.testing.assert_array_equal(picture.pixels, whole.pixels)
         assert_planes(picture.planes, [(plane.samples, plane.table) for plane in whole.planes])
-        assert picture.about.lost == (images.NO_END,)
+        assert picture.about.noted == (images.NO_END,)
         np.testing.assert_array_equal(images.read_pixels(path), whole.pixels)
         np.testing.assert_array_equal(images.read_luma(path), whole.planes[0].samples)
     scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
@@ -275,7 +275,7 @@ def test_a_lossless_jpeg_that_lacks_its_end(tmp_path: Path) -> None:
     path.write_bytes(lossless_jpeg(pixels)[:-2])
     picture = images.read_jpeg(path)
     np.testing.assert_array_equal(picture.pixels, pixels)
-    assert picture.about.lost == (images.NO_END,)
+    assert picture.about.noted == (images.NO_END,)
     path.write_bytes(lossless_jpeg(pixels)[:-3])
     assert reason(path).startswith("cannot be decoded: lossless JPEG")
 

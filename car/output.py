@@ -1,0 +1,173 @@
+"""A picture written to a file in one of five formats, with all that the format holds of its metadata.
+
+TIFF is written here and not by Pillow, which writes EXIF again: what points into it, as a MakerNote does, is
+broken by that. The EXIF is a TIFF file itself, so the file begins with it, byte for byte, and its own first
+directory follows behind the pixels (TIFF 6.0).
+"""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from car import metadata, segments
+from car.arrays import Pixels, Pixels16
+from car.errors import BadImage
+from car.metadata import Metadata
+
+JPEG_QUALITY = 95
+LARGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # in pixels; libjpeg's, and the format's
+LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels, so that places have 32 bits where nothing can be compressed
+STRIP_BYTES = 2**18  # of a TIFF's pixels, before they are compressed
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7  # types of TIFF
+WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, DESCRIPTION = 256, 257, 258, 259, 262, 270  # tags
+STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
+X_DENSITY, Y_DENSITY, UNIT, XMP, IPTC, PHOTOSHOP, ICC = 282, 283, 296, 700, 33723, 34377, 34675
+DEFLATE, HORIZONTAL, INCH = 8, 2, 2  # values of COMPRESSION, PREDICTOR, UNIT
+# Tags of EXIF's first directory that tell how the JPEG's pixels, or its thumbnail's, were coded.
+OF_OLD_PIXELS = {WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR}
+OF_OLD_PIXELS |= {PREDICTOR, 513, 514, 529, 530, 531, 532}
+
+
+def check_size(pixels: Pixels | Pixels16, form: str) -> None:
+    """Raise BadImage for pixels [H, W, ...] that a format cannot hold."""
+    height, width = pixels.shape[:2]
+    if max(height, width) > LARGEST_SIDE.get(form, height + width):
+        raise BadImage(
+            f"{width}x{height} is too large for {form.upper()}, which ends at {LARGEST_SIDE[form]} pixels a "
+            f"side; take --format png or tiff"
+        )
+    if form == "tiff" and pixels.nbytes > LARGEST_TIFF:
+        raise BadImage(f"{width}x{height} can have over 4 GiB as TIFF; take --format png")
+
+
+def write(
+    file: IO[bytes], pixels: Pixels | Pixels16, about: Metadata, form: str, jpeg_quality: int = JPEG_QUALITY
+) -> None:
+    """Write upright pixels, uint8 [H, W] or RGB [H, W, 3], to a file that is at its beginning.
+
+    form: of metadata.HELD; TIFF holds uint16 too. A JPEG lies as it was coded, with the segments that it had.
+    """
+    if form == "jpg":
+        coded = metadata.turned_back(pixels.astype(np.uint8, copy=False), about.orientation)
+        file.write(_jpeg(coded, about, jpeg_quality))
+    elif form == "tiff":
+        _write_tiff(file, pixels, about)
+    else:
+        Image.fromarray(pixels).save(file, form.upper(), **_options(about, form))
+
+
+def _jpeg(coded: Pixels, about: Metadata, quality: int) -> bytes:
+    """Pixels as they are coded as a JPEG, 4:4:4."""
+    file = io.BytesIO()
+    Image.fromarray(coded).save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
+    return segments.put(file.getvalue(), about.segments)
+
+
+def _options(about: Metadata, form: str) -> dict[str, Any]:
+    """What Pillow's `save` is to be given for BMP, PNG and WebP."""
+    held = metadata.held(about, form)
+    density, xmp, comment = (held.pop(name, None) for name in ("density", "xmp", "comment"))
+    if density:
+        held["dpi"] = density
+    if form == "webp":
+        return {"lossless": True, **held, **({"xmp": xmp} if xmp else {})}
+    if xmp or comment:
+        held["pnginfo"] = texts = PngInfo()
+        if xmp:
+            texts.add_itxt("XML:com.adobe.xmp", xmp)
+        if comment:
+            texts.add_text("Comment", metadata.decoded(comment))
+    return held
+
+
+# ---- TIFF ----------------------------------------------------------------------------------
+
+Tag = tuple[int, int, bytes]  # type, count of values, the values
+
+
+def _write_tiff(file: IO[bytes], pixels: Pixels | Pixels16, about: Metadata) -> None:
+    """Write pixels, uint8 or uint16, losslessly compressed."""
+    start = about.exif[len(metadata.EXIF_START) :] or b"II*\0\0\0\0\0"
+    old, sign = metadata.first_directory(start), "<" if start.startswith(b"II") else ">"
+    size = file.write(start)
+
+    def add(data: bytes) -> int:
+        """Write some bytes at an even place. Returns it."""
+        nonlocal size
+        place = size + size % 2
+        size += file.write(b"\0" * (size % 2) + data)
+        return place
+
+    tags = _pixel_tags(sign, pixels) | _metadata_tags(sign, about)
+    if about.comment:  # a further text of the description (section 2, ASCII)
+        texts = b"".join(entry.values_in(start) for entry in old if entry.tag == DESCRIPTION)
+        texts += about.comment + b"\0"
+        tags[DESCRIPTION] = ASCII, len(texts), texts
+    places, sizes = [], []
+    for strip in _strips(pixels, sign):
+        places.append(add(strip))
+        sizes.append(len(strip))
+    tags |= {STRIPS: _numbers(sign, LONG, *places), STRIP_SIZES: _numbers(sign, LONG, *sizes)}
+    entries = {e.tag: start[e.place : e.place + 12] for e in old if e.tag not in OF_OLD_PIXELS}
+    for tag, (kind, count, values) in tags.items():
+        if len(values) > 4:
+            values = struct.pack(sign + "I", add(values))
+        entries[tag] = struct.pack(sign + "HHI", tag, kind, count) + values.ljust(4, b"\0")
+    place = add(
+        struct.pack(sign + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + bytes(4)
+    )
+    file.seek(4)
+    file.write(struct.pack(sign + "I", place))
+
+
+def _strips(pixels: Pixels | Pixels16, sign: str) -> Iterator[bytes]:
+    """The strips of rows, each sample less the one to its left (TIFF 6.0, section 14), deflated."""
+    samples = pixels.reshape(*pixels.shape[:2], -1)
+    rows = _rows_in_strip(pixels)
+    for top in range(0, len(samples), rows):
+        strip = np.diff(samples[top : top + rows], axis=1, prepend=samples.dtype.type(0))
+        yield zlib.compress(strip.astype(f"{sign}u{pixels.itemsize}").tobytes())
+
+
+def _rows_in_strip(pixels: Pixels | Pixels16) -> int:
+    return max(1, STRIP_BYTES // pixels[0].nbytes)
+
+
+def _numbers(sign: str, kind: int, *values: int) -> Tag:
+    return kind, len(values), struct.pack(f"{sign}{len(values)}{'H' if kind == SHORT else 'I'}", *values)
+
+
+def _pixel_tags(sign: str, pixels: Pixels | Pixels16) -> dict[int, Tag]:
+    colours, (height, width) = 1 if pixels.ndim == 2 else 3, pixels.shape[:2]
+    return {
+        WIDTH: _numbers(sign, LONG, width),
+        HEIGHT: _numbers(sign, LONG, height),
+        BITS: _numbers(sign, SHORT, *[8 * pixels.itemsize] * colours),
+        COMPRESSION: _numbers(sign, SHORT, DEFLATE),
+        COLOURS: _numbers(sign, SHORT, 1 if colours == 1 else 2),  # 0 is black; RGB
+        SAMPLES: _numbers(sign, SHORT, colours),
+        ROWS: _numbers(sign, LONG, _rows_in_strip(pixels)),
+        PREDICTOR: _numbers(sign, SHORT, HORIZONTAL),
+    }
+
+
+def _metadata_tags(sign: str, about: Metadata) -> dict[int, Tag]:
+    """What is kept beside EXIF and comment."""
+    tags: dict[int, Tag] = {}
+    if about.density:
+        for tag, dots in zip((X_DENSITY, Y_DENSITY), about.density, strict=True):
+            tags[tag] = RATIONAL, 1, struct.pack(sign + "II", round(dots * 100), 100)
+        tags[UNIT] = _numbers(sign, SHORT, INCH)
+    blocks = (
+        (XMP, BYTE, about.xmp),
+        (IPTC, UNDEFINED, metadata.iptc_of(about.iptc)),
+        (PHOTOSHOP, BYTE, about.iptc),
+        (ICC, UNDEFINED, about.icc_profile),
+    )
+    return tags | {tag: (kind, len(data), data) for tag, kind, data in blocks if data}

@@ -178,6 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts=args.parts,
             weights=weights.digest_of(bank),
             depth=levels.Depth(args.bits),
+            found=found.pictures,
         )
         job = dataclasses.replace(job, told_apart=jobs.tell_apart_beside(lock, job, found.pictures))
         part = chosen[args.part - 1 :: args.parts]

@@ -1,5 +1,7 @@
 """Which of the pictures found are corrected, what their results are called, and what is there already."""
 
+import contextlib
+import functools
 import os
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -30,6 +32,7 @@ class Job:
     weights: str = ""  # digest of the weights
     told_apart: Mapping[str, str] = field(default_factory=dict)  # of tell_apart
     depth: levels.Depth = field(default_factory=levels.Depth)  # of the clean pictures
+    found: Sequence[Picture] = ()  # all pictures, in whichever part: none is overwritten
 
     def name(self, picture: Picture) -> str:
         """What a picture's files in the results begin with, and its row of figures is called: "2019/a"."""
@@ -47,6 +50,15 @@ class Job:
     def sheet(self, picture: Picture) -> Path:
         """Where its sheet goes."""
         return self.results / f"{self.name(picture)}_compare.png"
+
+    @functools.cached_property
+    def sources(self) -> Mapping[tuple[int, int], str]:
+        """The names of all pictures by the file that they are on the disk, whatever path leads to it."""
+        names = {}
+        for picture in self.found:
+            with contextlib.suppress(OSError):  # one that went away
+                names[_file_at(picture.path)] = picture.name
+        return names
 
     @property
     def figures(self) -> Path:
@@ -133,7 +145,11 @@ def tell_apart_beside(lock: Path, job: Job, pictures: Sequence[Picture]) -> dict
 
 
 def check_place(job: Job, picture: Picture) -> None:
-    """Raise BadImage where a picture's result cannot go where it should: its folder is none, or a link."""
+    """Raise BadImage where a picture's result cannot go where it should.
+
+    Its folder is none, or a link, or one of the pictures themselves is there: by a link, by another way to
+    the same folder, or as the result of an earlier run that is to be corrected now.
+    """
     folder = job.results
     for part in job.result(picture).relative_to(job.results).parent.parts:
         folder /= part
@@ -145,6 +161,17 @@ def check_place(job: Job, picture: Picture) -> None:
         partial_of(job.result(picture)).is_symlink()
     except OSError as error:  # a path that is too long, a folder without rights
         raise BadImage(f"its result cannot be written: {error.strerror}") from error
+    for path in job.files_of(job.name(picture)):
+        if path.exists() and (name := job.sources.get(_file_at(path))):
+            raise BadImage(
+                f"its result would replace {path}, which is the picture {name}: give another folder"
+            )
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    """The file that a path leads to: device and number."""
+    about = path.stat()
+    return about.st_dev, about.st_ino
 
 
 def clear_leftovers(job: Job, pictures: Sequence[Picture]) -> None:

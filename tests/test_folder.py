@@ -355,6 +355,30 @@ def test_a_jpeg_that_does_not_change_is_copied(
     assert Image.open(job.results / "c_car.jpg").mode == "RGB"
 
 
+@pytest.mark.parametrize("link", ["none", "symlink_to", "hardlink_to"])
+def test_no_picture_is_overwritten(job: Job, capsys: Capture, link: str) -> None:
+    """Results of an earlier run, which may be replaced otherwise, are now pictures to be corrected."""
+    as_jpeg = dataclasses.replace(job, format="jpg", suffix="")
+    folder.correct_all(as_jpeg, corrector(), jpegs(job))
+    before = {path.name: path.read_bytes() for path in job.results.glob("*.jpg")}
+    if link == "none":  # as of a list of paths
+        named = [Picture(job.results / "a.jpg", "a.jpg"), *jpegs(job)[1:]]
+    else:
+        (job.data / "z.jpg").unlink(missing_ok=True)
+        getattr(job.data / "z.jpg", link)(job.results / "a.jpg")
+        named = jpegs(job)
+    capsys.readouterr()
+    outcome = folder.correct_all(
+        dataclasses.replace(as_jpeg, jpeg_quality=50, found=named), corrector(), named[:1]
+    )
+    picture = "a.jpg" if link == "none" else "z.jpg"
+    assert outcome.bad == ["a.jpg"] and f"which is the picture {picture}: give" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in job.results.glob("*.jpg")} == before
+    rest = dataclasses.replace(as_jpeg, jpeg_quality=50, found=named)
+    assert not folder.correct_all(rest, corrector(), named[1:3]).bad  # those go on, results replaced
+    assert (job.results / "b.jpg").read_bytes() != before["b.jpg"]
+
+
 def test_a_picture_too_large_for_a_format_is_named(job: Job, capsys: Capture) -> None:
     Image.new("L", (16_384, 8)).save(job.data / "b.jpg")
     outcome = folder.correct_all(dataclasses.replace(job, format="webp"), corrector(), jpegs(job))

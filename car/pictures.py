@@ -33,15 +33,23 @@ CURVES = (  # column of the CSV row, name, colour, width
 
 
 def side_by_side(panels: Sequence[Pixels], titles: Sequence[str]) -> Image.Image:
-    """Set grey or RGB uint8 panels of one height in a row under their titles. Returns a PIL image."""
-    gap, head = 8, 18
-    width = sum(panel.shape[1] + gap for panel in panels) + gap
-    sheet = Image.new("RGB", (width, panels[0].shape[0] + head + gap), "white")
+    """Set grey or RGB uint8 panels of one height in a row under their titles. Returns a PIL image.
+
+    A panel has at least the width of its title.
+    """
+    gap, head, font = 8, 18, ImageFont.load_default()
+    widths = [
+        max(panel.shape[1], math.ceil(font.getlength(title)))
+        for panel, title in zip(panels, titles, strict=True)
+    ]
+    sheet = Image.new(
+        "RGB", (sum(widths) + gap * len(widths) + gap, panels[0].shape[0] + head + gap), "white"
+    )
     draw, x = ImageDraw.Draw(sheet), gap
-    for panel, title in zip(panels, titles, strict=True):
-        draw.text((x, 3), title, fill="black")
+    for panel, title, width in zip(panels, titles, widths, strict=True):
+        draw.text((x, 3), title, fill="black", font=font)
         sheet.paste(Image.fromarray(panel).convert("RGB"), (x, head))
-        x += panel.shape[1] + gap
+        x += width + gap
     return sheet
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFont
 from reference import Array, plain_ssim
 
 from car import cli, figures, folder, stop, weights
@@ -206,11 +206,13 @@ def test_a_sheet_beside_the_result(job: Job) -> None:
     folder.save(job, book(job), named(job, "a.jpg"), made, truth)
     assert shown(job) == ["a_car.bmp", "a_compare.png"]
     sheet = pixels(job.results / "a_compare.png")
-    for number, panel in enumerate((made.before, made.pixels, truth)):
-        left = 8 + number * 32
+    wide = math.ceil(ImageFont.load_default().getlength("corrected"))  # a title is not cut
+    for panel, left in zip((made.before, made.pixels, truth), (8, 40, 48 + wide), strict=True):
         np.testing.assert_array_equal(sheet[18:34, left : left + 24], panel)
     folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None)
-    assert pixels(job.results / "b_compare.png").shape[1] == 3 * (32 + 8) + 8  # without a BMP
+    assert (
+        pixels(job.results / "b_compare.png").shape[1] == sheet.shape[1] - 32 + 8
+    )  # without a BMP, b is wider
 
 
 # ---- a folder ------------------------------------------------------------------------------

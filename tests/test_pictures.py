@@ -75,20 +75,21 @@ def test_a_sheet_of_pairs(side: int, zoom: int) -> None:
     jpg, bmp = noise(0, 8, side, side), noise(1, 8, side, side)
     sheet = np.asarray(pictures.sheet_of_pairs(jpg, bmp))
     shown = side * zoom
-    assert sheet.shape == (18 + 6 * (shown + 4) + 8, 6 * (shown + 8) + 8, 3)
+    wide = max(shown, text("JPG - BMP, 4 times").shape[1])  # of the third column
+    assert sheet.shape == (18 + 6 * (shown + 4) + 8, 4 * (shown + 8) + 2 * (wide + 8) + 8, 3)
     signed = jpg.astype(int) - bmp
     wanted = (jpg, bmp, np.clip(128 + 4 * signed, 0, 255))
     for number in range(8):
         top = 18 + number % 6 * (shown + 4)
         for column, patches in enumerate(wanted):
-            left = 8 + (number // 6 * 3 + column) * (shown + 8)
+            left = 8 + (number // 6 * 3 + column) * (shown + 8) + number // 6 * (wide - shown)
             place = sheet[top : top + shown, left : left + shown]
             for y, x in ((0, 0), (side - 1, 0), (side // 2, side // 3), (side - 1, side - 1)):
                 block = place[y * zoom : (y + 1) * zoom, x * zoom : (x + 1) * zoom]
                 assert (block == patches[number][y, x]).all()
             assert (sheet[top + shown : top + shown + 4, left : left + shown] == 255).all()
     below = 18 + 2 * (shown + 4)
-    assert (sheet[below:, 8 + 3 * (shown + 8) :] == 255).all()
+    assert (sheet[below:, 8 + 2 * (shown + 8) + wide + 8 :] == 255).all()
     if zoom * side >= 128:
         for column, title in enumerate(("JPG", "BMP", "JPG - BMP, 4 times") * 2):
             left, written = 8 + column * (shown + 8), text(title)
@@ -108,7 +109,10 @@ def test_a_comparison_with_and_without_a_truth() -> None:
     for last, titles in ((truth, ["JPG", "corrected", "BMP"]), (None, ["JPG", "corrected"])):
         sheet = np.asarray(pictures.comparison(before, after, last))
         panels = [before, after] if last is None else [before, after, last]
-        assert sheet.shape == (66, 8 + (len(panels) + 1) * 158, 3)
+        all_of_it = text("what changed, 4 times, grey = nothing")
+        left, wide = 8 + len(panels) * 158, all_of_it.shape[1]
+        assert sheet.shape[0] == 66 and left + wide <= sheet.shape[1] - 8 <= left + wide + 1
+        np.testing.assert_array_equal(sheet[3:17, left : left + wide], all_of_it)
         for number, (panel, title) in enumerate(
             zip([*panels, changed], [*titles, "what changed"], strict=True)
         ):

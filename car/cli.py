@@ -5,6 +5,7 @@ wrong argument come at once; TensorFlow, which takes seconds, is loaded after th
 """
 
 import argparse
+import bisect
 import contextlib
 import functools
 import io
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 VERSION = "1.0.0"
 LARGEST_SEED = 2**31 - 1  # that every generator of numbers takes
 QUIET, USUAL, VERBOSE = range(3)
+NOT_KNOWN = "time left not known yet"
 SECONDS_BETWEEN_LINES = 10.0  # between two lines of progress where there is no terminal
 
 Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the shell) -> exit status
@@ -187,10 +189,12 @@ def detail(line: str) -> None:
 class Progress:
     """A live bar on a terminal, a plain line now and then elsewhere (a log file, CI).
 
-    total: of units; done: of them, before this start. The time left follows from the last half minute.
+    total: of units; done: of them, before this start. work: how much each of the others is, in any measure,
+    in order; it may change while the work goes on. The time left follows from how long the later half of what
+    was done took: that forgets a slow start, and levels out that pictures differ.
     """
 
-    def __init__(self, total: int, unit: str, done: int = 0) -> None:
+    def __init__(self, total: int, unit: str, done: int = 0, work: Sequence[float] | None = None) -> None:
         from rich import progress  # here, as --help needs none of it
 
         self.total, self.unit, self.done = total, unit, done
@@ -198,14 +202,17 @@ class Progress:
         columns = (
             progress.BarColumn(),
             progress.TextColumn("{task.fields[count]} {task.fields[unit]}"),
-            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.fields[left]}"),
             progress.TextColumn("{task.fields[note]}", markup=False),
         )
         self._rich = progress.Progress(*columns, disable=not self.live)
         self._start = self._drawn = time.monotonic()
         self._note, self._ahead = "", 0.0
+        self._work, self._begun_at = work or [1.0] * (total - done), done
+        self._moments = [self._start]  # at which `_done_then` was noted, a second apart or more
+        self._done_then = [0.0]
         self._task = self._rich.add_task(
-            "", total=total, completed=done, count=f"{done}/{total}", unit=unit, note=""
+            "", total=total, completed=done, count=f"{done}/{total}", unit=unit, left=NOT_KNOWN, note=""
         )
 
     def __enter__(self) -> "Progress":
@@ -231,7 +238,7 @@ class Progress:
         """Show how much is done beyond the finished units: 0.5 of one, or more where several are in hand."""
         self._ahead = ahead
         completed, count = self.done + ahead, f"{self.done}/{self.total}"
-        self._rich.update(self._task, completed=completed, count=count, note=self._note)
+        self._rich.update(self._task, completed=completed, count=count, left=self._left(), note=self._note)
         if not self.live and time.monotonic() - self._drawn >= SECONDS_BETWEEN_LINES:
             self._draw()
 
@@ -244,13 +251,24 @@ class Progress:
         """Seconds since the start, never 0."""
         return max(time.monotonic() - self._start, 1e-6)
 
+    def _left(self) -> str:
+        """The time left, for people."""
+        now, whole = time.monotonic(), self.done - self._begun_at
+        ahead = int(self._ahead)
+        begun = self._work[whole + ahead : whole + ahead + 1]
+        done = sum(self._work[: whole + ahead]) + (self._ahead - ahead) * sum(begun)
+        half = bisect.bisect_right(self._done_then, done / 2) - 1
+        seconds, since = now - self._moments[half], done - self._done_then[half]
+        if now - self._moments[-1] >= 1:
+            self._moments.append(now)
+            self._done_then.append(done)
+        if seconds <= 0 or since <= 0:
+            return NOT_KNOWN
+        return f"{_clock((sum(self._work) - done) * seconds / since)} left"
+
     def _draw(self, last: bool = False) -> None:
         self._drawn = time.monotonic()
-        left = self._rich.tasks[self._task].time_remaining
-        if last:
-            clock = f"{_clock(self.seconds)} taken"
-        else:
-            clock = "time left not known yet" if left is None else f"{_clock(left)} left"
+        clock = f"{_clock(self.seconds)} taken" if last else self._left()
         text = f"{self.done}/{self.total} {self.unit}, {clock}"
         say(f"{text}, {self._note}" if self._note else text)
 

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -319,19 +318,45 @@ def test_lines_of_progress_in_a_pipe(process: None, capsys: Capture, monkeypatch
     assert capsys.readouterr().out == "7/7 images, 01:00:20 taken, [b]end[/b]\n"
 
 
+def lines_of(capsys: Capture) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
 def test_the_time_left_is_told(process: None, capsys: Capture, monkeypatch: Monkey) -> None:
+    """After a start of 100 seconds, a step takes 2 seconds."""
     monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
-    with cli.Progress(1_000_000, "steps") as progress:
-        progress.step(50)
-        time.sleep(0.02)
-        progress.step(50)  # 50 in a fiftieth of a second or more: 400 seconds for the rest, or more
-    first, second, last = capsys.readouterr().out.splitlines()
-    assert first == "50/1000000 steps, time left not known yet"
-    assert re.fullmatch(r"100/1000000 steps, 00:00:\d\d taken", last)
-    left = re.fullmatch(r"100/1000000 steps, (\d+):(\d\d):(\d\d) left", second)
-    assert left is not None
-    hours, minutes, seconds = map(int, left.groups())
-    assert 390 < hours * 3600 + minutes * 60 + seconds < 360_000
+    clock = Clock(monkeypatch)
+    with cli.Progress(1000, "steps", done=500) as progress:
+        progress.part(0.0)
+        assert lines_of(capsys) == ["500/1000 steps, time left not known yet"]
+        clock.now += 100
+        progress.step()
+        assert lines_of(capsys) == ["501/1000 steps, 13:51:40 left"]
+        for _ in range(3):
+            clock.now += 2
+            progress.step()
+        assert lines_of(capsys)[-1] == "504/1000 steps, 00:16:32 left"  # 496 steps of 2 seconds
+        clock.now += 1
+        progress.part(0.5)
+        assert lines_of(capsys) == ["504/1000 steps, 00:16:31 left"]
+
+
+def test_the_time_left_goes_by_the_work_of_each_picture(
+    process: None, capsys: Capture, monkeypatch: Monkey
+) -> None:
+    """A megapixel takes a second, a large picture comes first, and how large the last is was not known."""
+    monkeypatch.setattr(cli, "SECONDS_BETWEEN_LINES", 0.0)
+    clock, work = Clock(monkeypatch), [24.0, 1.0, 1.0, 1.0]
+    with cli.Progress(6, "images", done=2, work=work) as progress:
+        clock.now += 12
+        progress.part(0.5)
+        assert lines_of(capsys) == ["2/6 images, 00:00:15 left"]
+        work[-1] = 40.0
+        clock.now += 12.5
+        progress.part(1.5)  # the first waits to be saved
+        assert lines_of(capsys) == ["2/6 images, 00:00:42 left"]
+        progress.step()
+        assert lines_of(capsys) == ["3/6 images, 00:00:42 left"]
 
 
 def test_quiet_progress_says_nothing(process: None, capsys: Capture, monkeypatch: Monkey) -> None:
@@ -405,7 +430,7 @@ def test_a_bar_on_a_terminal(process: None, monkeypatch: Monkey) -> None:
     assert "\x1b[?25l" in shown and "\x1b[?25h" in shown  # the cursor is hidden, and comes back
     assert "left out: [red]a.jpg 12 \\udcff" + 90 * "-" + "end" in shown  # one line, no colours in it
     assert "━" in shown
-    assert re.search(r"3/5 images +-?-?[\d:-]+ +\[bold\]fast", plain(shown))
+    assert re.search(r"3/5 images +(00:00:00 left|time left not known yet) +\[bold\]fast", plain(shown))
     assert "taken" not in shown and shown.endswith("after\r\n")
     assert cli._bar is None
 

@@ -13,7 +13,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     journal  output                 what was written into a folder of results; a picture in each format;
     correct  records                one image (the Corrector); record files written, read, verified;
     pictures  pairs                 all that is drawn; pairs of planes to train on;
-    jobs                            which images of a folder, names of results, what is there already
+    jobs  workload                  names of results, what is there already; how much work each picture is;
     folder  training_step           a folder corrected; a step of training, compiled;
     training_run  workers           a training on disk; the processes that train together
 """

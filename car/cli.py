@@ -27,6 +27,7 @@ VERSION = "1.0.0"
 LARGEST_SEED = 2**31 - 1  # that every generator of numbers takes
 QUIET, USUAL, VERBOSE = range(3)
 NOT_KNOWN = "time left not known yet"
+SECONDS_BETWEEN_ESTIMATES = 0.2
 SECONDS_BETWEEN_LINES = 10.0  # between two lines of progress where there is no terminal
 
 Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the shell) -> exit status
@@ -211,6 +212,7 @@ class Progress:
         self._work, self._begun_at = work or [1.0] * (total - done), done
         self._moments = [self._start]  # at which `_done_then` was noted, a second apart or more
         self._done_then = [0.0]
+        self._time_left, self._told = NOT_KNOWN, self._start
         self._task = self._rich.add_task(
             "", total=total, completed=done, count=f"{done}/{total}", unit=unit, left=NOT_KNOWN, note=""
         )
@@ -252,8 +254,11 @@ class Progress:
         return max(time.monotonic() - self._start, 1e-6)
 
     def _left(self) -> str:
-        """The time left, for people."""
+        """The time left, for people; of very many units the sums take time, so now and then."""
         now, whole = time.monotonic(), self.done - self._begun_at
+        if now - self._told < SECONDS_BETWEEN_ESTIMATES:
+            return self._time_left
+        self._told = now
         ahead = int(self._ahead)
         begun = self._work[whole + ahead : whole + ahead + 1]
         done = sum(self._work[: whole + ahead]) + (self._ahead - ahead) * sum(begun)
@@ -262,9 +267,9 @@ class Progress:
         if now - self._moments[-1] >= 1:
             self._moments.append(now)
             self._done_then.append(done)
-        if seconds <= 0 or since <= 0:
-            return NOT_KNOWN
-        return f"{_clock((sum(self._work) - done) * seconds / since)} left"
+        if seconds > 0 and since > 0:
+            self._time_left = f"{_clock((sum(self._work) - done) * seconds / since)} left"
+        return self._time_left
 
     def _draw(self, last: bool = False) -> None:
         self._drawn = time.monotonic()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from car import cli, figures, find, images, jobs, levels, metadata, output, pictures, stop, weights
+from car import cli, figures, find, images, jobs, levels, metadata, output, pictures, stop, weights, workload
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane, PlaneFound
 from car.errors import BadImage, Stopped, UserError, some_of
@@ -229,7 +229,7 @@ def correct_all(
     outcome.skipped = len(skipped)
     for name, why in bad.items():
         cli.say(f"left out: {name}: {why}")
-    with cli.Progress(len(chosen), "images", done=len(skipped)) as progress:
+    with cli.Progress(len(chosen), "images", len(skipped), workload.of(left)) as progress:
         say, csv = Saying(progress, job.format), CsvWriter(job.figures, progress)
         for picture, future in in_order(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from car import cli, files, split, stop
+from car import cli, files, find, split, stop
 
 # As the modules that do the work say it (tests/test_cli.py); those load numpy, which --help does not need.
 CORE_SIDE, SMALLEST_CORE, HALO, MAX_PIXELS = 256, 16, 9, 500_000_000
@@ -29,6 +29,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("log", help="folder of the trained weights, joined to WORKDIR")
     parser.add_argument("data", help="folder of JPGs, one JPG, or a text file of paths; joined to WORKDIR")
     parser.add_argument("results", help="folder to write, joined to WORKDIR")
+    parser.add_argument(
+        "--input-types",
+        nargs="+",
+        choices=tuple(find.OTHER_TYPES),
+        default=[],
+        metavar="TYPE",
+        help="also pictures that were JPEGs once and were saved as png, webp, tiff or bmp; corrected by the "
+        "log's own net, as nothing is known of their past",
+    )
     parser.add_argument(
         "--recursive",
         action="store_true",
@@ -139,15 +148,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import find, folder, jobs, levels, weights
+    from car import folder, jobs, levels, weights
 
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")
-    found = find.of(args.data, args.workdir, find.suffixes_of(), args.recursive, args.results)
+    inputs = find.suffixes_of(args.input_types)
+    found = find.of(args.data, args.workdir, inputs, args.recursive, args.results)
     for line in found.describe():
         cli.say(line)
     chosen = jobs.choose(found.pictures, args.data, args.log, args.split)
+    if others := sum(picture.path.suffix.lower() in find.OTHER_SUFFIXES for picture in chosen):
+        cli.say(
+            f"{others} of other types than JPEG: corrected by the log's own net, without limits, as nothing "
+            "is known of their past"
+        )
     bank = weights.load_bank(args.log)
     folder.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
@@ -161,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ensemble=args.ensemble,
         ignore_header=args.ignore_header,
         luma_only=args.luma_only,
+        input_types=args.input_types,
         max_pixels=args.max_pixels,
     )
     args.results.mkdir(parents=True, exist_ok=True)
@@ -177,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             part=args.part,
             parts=args.parts,
             weights=weights.digest_of(bank),
+            inputs=inputs,
             depth=levels.Depth(args.bits),
             found=found.pictures,
         )

@@ -8,6 +8,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     tiles  fast_conv                cut and stitch; Toom-Cook
     segments                        segments of a JPEG that a new saving keeps;
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
+    foreign                         the same of PNG, WebP, TIFF and BMP;
     images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
     journal  output                 what was written into a folder of results; a picture in each format;

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from car import choice, coded, images, jpeg, levels, limits, metadata, tiles, weights
-from car.arrays import Floats, Pixels
+from car.arrays import Floats, Levels, Pixels
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
 TILE_PIXELS_AT_A_TIME = (
@@ -65,10 +65,12 @@ class PlaneFound(NamedTuple):
 class Corrected(NamedTuple):
     """A corrected image."""
 
-    pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, upright
-    before: Pixels  # the same, as the file decodes
+    pixels: Levels  # uint8 [H, W] or [H, W, 3] RGB, upright; uint16 [H, W] of grey pictures of 16 bits
+    before: Levels  # the same, as the file decodes
     about: metadata.Metadata
     planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected; none of a lossless JPEG
+    alpha: Pixels | None = None  # opacity, uint8 [H, W], upright; None where all is opaque
+    white: int = 255  # the level of pixels that is white
 
 
 class Corrector:
@@ -86,6 +88,7 @@ class Corrector:
         ensemble: bool = False,
         ignore_header: bool = False,
         luma_only: bool = False,
+        input_types: Sequence[str] = (),
         core_side: int = CORE_SIDE,
         halo: int = weights.RADIUS,
         max_pixels: int = images.MAX_PIXELS,
@@ -94,6 +97,7 @@ class Corrector:
 
         strength: the part of the correction that is applied, 0..1. ensemble: the mean over all eight flips
         and turns. ignore_header: the net under None for every plane, and no limits. luma_only: Cb, Cr stay.
+        input_types: of pictures that are taken beside JPEGs, of find.OTHER_TYPES.
         core_side: of a tile, in pixels. halo: neighbours around it, weights.RADIUS, or 0 for isolated tiles;
         that for which the nets' forward was made. max_pixels: larger files are refused.
         """
@@ -101,34 +105,38 @@ class Corrector:
             raise ValueError(f"strength is {strength}; it must be 0..1")
         self.nets, self.strength, self.ensemble = dict(nets), strength, ensemble
         self.ignore_header, self.luma_only, self.max_pixels = ignore_header, luma_only, max_pixels
-        self.core_side, self.halo = core_side, halo
+        self.core_side, self.halo, self.input_types = core_side, halo, tuple(input_types)
 
     def correct(self, image: str | Path | bytes | Pixels, watch: Watch | None = None) -> Corrected:
-        """Correct a JPEG, by path or as bytes, or decoded pixels, uint8 [H, W] or RGB [H, W, 3].
+        """Correct a picture, by path or as a file's bytes, or decoded pixels, uint8 [H, W] or RGB [H, W, 3].
 
-        Pixels have no header: the net under None corrects their luma, without limits. watch is told, in the
-        calling thread, how much is done. Raises BadImage with the reason, ValueError for other arrays.
+        Pixels, and pictures of other types than JPEG, have no header: the net under None corrects their luma,
+        without limits. watch is told, in the calling thread, how much is done. Raises BadImage with the
+        reason, ValueError for other arrays.
         """
         picture = self.decode(image)
         return self.finish(picture, self.through_nets(picture, watch))
 
     # The three steps of it, for those who do them in different threads.
 
-    def decode(self, image: str | Path | bytes | Pixels) -> images.Jpeg:
-        """Read an image; of its planes those that are to be corrected. Raises BadImage, ValueError."""
+    def decode(self, image: str | Path | bytes | Pixels, depth: levels.Depth | None = None) -> images.Decoded:
+        """Read an image; of its planes those that are to be corrected. Raises BadImage, ValueError.
+
+        depth: of grey pictures of 16 bits.
+        """
         if isinstance(image, np.ndarray):
             picture = self._without_header(image)
         elif isinstance(image, bytes):
             with images.reading():
-                picture = images.decode_jpeg(image, self.max_pixels)
+                picture = images.decode_picture(image, self.input_types, self.max_pixels, depth)
         else:
-            picture = images.read_jpeg(Path(image), self.max_pixels)
+            picture = images.read_picture(Path(image), self.input_types, self.max_pixels, depth)
         planes = picture.planes[:1] if self.luma_only else picture.planes
         if self.ignore_header:
             planes = tuple(plane._replace(table=None) for plane in planes)
         return picture._replace(planes=planes)
 
-    def through_nets(self, picture: images.Jpeg, watch: Watch | None = None) -> list[NetPlane]:
+    def through_nets(self, picture: images.Decoded, watch: Watch | None = None) -> list[NetPlane]:
         """The planes of an image as the nets make them."""
         total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
         trained_on = self.nets[None].coarseness
@@ -162,7 +170,7 @@ class Corrector:
         correct = _correct_8_ways if self.ensemble else _correct_plane
         return correct(samples, run, self.core_side, self.halo, watch)
 
-    def finish(self, picture: images.Jpeg, made: Sequence[NetPlane]) -> Corrected:
+    def finish(self, picture: images.Decoded, made: Sequence[NetPlane]) -> Corrected:
         """Put an image together from its planes; made: of through_nets, used up.
 
         A change is kept to what the file's table allows, where there is one. Luma's goes to R, G and B alike,
@@ -179,17 +187,18 @@ class Corrector:
                 own = jpeg.coarseness(plane.table, len(found))
             change *= self.strength * chosen.strength
             found.append(PlaneFound(own, chosen, _mean_size(change)))
-        pixels = _with_changes(picture.pixels, [change for change, _ in made])
-        turn = picture.about.orientation
+        pixels = _with_changes(picture.pixels, [change for change, _ in made], picture.white)
+        turn, alpha = picture.about.orientation, picture.alpha
         pixels, before = (metadata.upright(p, turn) for p in (pixels, picture.pixels))
-        return Corrected(pixels, before, picture.about, tuple(found))
+        alpha = None if alpha is None else metadata.upright(alpha, turn)
+        return Corrected(pixels, before, picture.about, tuple(found), alpha, picture.white)
 
-    def _without_header(self, pixels: Pixels) -> images.Jpeg:
+    def _without_header(self, pixels: Pixels) -> images.Decoded:
         grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
         if pixels.dtype != np.uint8 or not grey_or_rgb or not pixels.size:
             raise ValueError(f"uint8 [H, W] or [H, W, 3] is wanted, not {pixels.dtype} {list(pixels.shape)}")
         plane = coded.Plane(levels.luma_of(pixels), None)
-        return images.Jpeg(pixels, (plane,), metadata.Metadata())
+        return images.Decoded(pixels, (plane,), metadata.Metadata())
 
 
 def _correct_plane(
@@ -241,8 +250,11 @@ def _mean_size(change: Floats) -> float:
     return total / change.size
 
 
-def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
-    """Add the changes of luma, and of Cb and Cr, if they are given, to decoded pixels."""
+def _with_changes(pixels: Levels, changes: Sequence[Floats], white: int) -> Levels:
+    """Add the changes of luma, and of Cb and Cr, if they are given, in grey levels 0..255, to decoded pixels.
+
+    white: the level of pixels that is white.
+    """
     if not changes:
         return pixels.copy()
     luma, *colours = changes
@@ -258,7 +270,8 @@ def _with_changes(pixels: Pixels, changes: Sequence[Floats]) -> Pixels:
                     change
                     + np.stack([_interpolated(c, luma.shape, rows) for c in chroma], -1) @ CHROMA_TO_RGB
                 )
-        result[rows] = np.clip(np.rint(pixels[rows] + change), 0, 255).astype(np.uint8)
+        changed = np.rint(pixels[rows] + change * np.float32(white / 255))
+        result[rows] = np.clip(changed, 0, white).astype(pixels.dtype)
     return result
 
 

@@ -32,7 +32,7 @@ COMPONENTS = ("luma", "Cb", "Cr")
 class Loaded(NamedTuple):
     """A JPEG that is ready for the nets, and its clean picture's pixels if there is one, upright."""
 
-    picture: images.Jpeg
+    picture: images.Decoded
     truth: Pixels | None
 
 
@@ -60,7 +60,10 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
                 raise BadImage("the name of its result would be too long")
             journal.check_replaceable(path)
     with _in_folder_of(picture):
-        read, clean = corrector.decode(picture.path), find.clean_beside(picture.path, job.inputs)
+        read, clean = (
+            corrector.decode(picture.path, job.depth),
+            find.clean_beside(picture.path, job.inputs),
+        )
     with images.reading(picture.name):
         output.check_size(read.pixels, job.format)
     with _in_folder_of(picture):
@@ -92,31 +95,37 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with naming(result.parent):
             result.parent.mkdir(parents=True, exist_ok=True)
 
-    pixels, before, about, planes = corrected
+    pixels, about, planes = corrected.pixels, corrected.about, corrected.planes
+    before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, pixels))
     if job.compare:
-        pictures.save_png(job.sheet(picture), pictures.comparison(before, pixels, truth), note)
+        pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
     row = None
     if truth is not None:
-        row = figures.measure(
-            job.name(picture), *(levels.luma_of(shown) for shown in (before, pixels, truth))
-        )
+        row = figures.measure(job.name(picture), *(levels.luma_of(shown) for shown in (before, after, truth)))
     same = None
-    if job.format == "jpg" and not about.from_cmyk and np.array_equal(pixels, before):
+    if job.format == "jpg" and not about.from_cmyk and np.array_equal(pixels, corrected.before):
         with images.reading(picture.name):
             same = images.read_bytes(picture.path)
     with whole_file(result, whole=note) as file:
-        if same:  # another generation would lose something
+        if same and same.startswith(find.JPEG_START):  # another generation would lose something
             file.write(same)
         else:
-            output.write(file, pixels, about, job.format, job.jpeg_quality)
+            held = pixels if "16 bits" in metadata.HELD_OF_PIXELS[job.format] else after
+            output.write(file, held, about, job.format, job.jpeg_quality, corrected.alpha)
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
-    left = metadata.left_behind(about, job.format)
+    left = (*metadata.left_behind(about, job.format), *_lost_of_pixels(corrected, job.format))
     damaged = about.noted + (() if job.format == "jpg" else about.lost)  # a JPEG has it as it was
     behind = () if same else about.behind
     return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, row, behind, bool(same))
+
+
+def _lost_of_pixels(corrected: Corrected, form: str) -> list[str]:
+    """What a format cannot hold of the pixels themselves, by the names of metadata.HELD."""
+    has = {"transparency": corrected.alpha is not None, "16 bits": corrected.white > 255}
+    return [name for name, is_there in has.items() if is_there and name not in metadata.HELD_OF_PIXELS[form]]
 
 
 def in_order(
@@ -336,7 +345,7 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     done = outcome.begun - len(outcome.bad)
     cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
     if depth := job.depth.describe():
-        cli.say(f"clean pictures: {depth}")
+        cli.say(f"grey of 16 bits: {depth}")
     if outcome.lossless:
         cli.say(f"lossless JPEGs, nothing to correct, pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:

@@ -7,7 +7,7 @@ All planes are uint8 numpy arrays in grey levels 0..255, [H, W] for luma and gre
 import contextlib
 import io
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +19,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
-from car import coded, find, jpeg, levels, metadata
-from car.arrays import Floats, Pixels
+from car import coded, find, foreign, jpeg, levels, metadata
+from car.arrays import Floats, Levels, Pixels
 from car.errors import BadImage
 
 # By their first bytes. Pillow's own Image.open is not asked: it reaches all of its decoders, and has a limit
@@ -32,7 +33,14 @@ LOSSLESS_TYPES: tuple[tuple[bytes, type[ImageFile]], ...] = (
     *((start, TiffImageFile) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((b"P%d" % number, PpmImageFile) for number in range(1, 7)),
 )
-# Of files that are not read, so that the reason can name them: by the bytes from some place on.
+# Of pictures that may have been JPEGs once, by the names of find.OTHER_TYPES.
+OTHER_READERS: dict[str, type[ImageFile]] = {
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "tiff": TiffImageFile,
+    "bmp": BmpImageFile,
+}
+# Of files that are no clean pictures, so that the reason can name them: by the bytes from some place on.
 FOREIGN_TYPES = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"GIF8", "GIF"),
@@ -50,12 +58,16 @@ NO_END = "its last bytes, which say that it ends, are missing; all of the pictur
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 
 
-class Jpeg(NamedTuple):
-    """A decoded JPEG on its coded grid, before any EXIF rotation."""
+class Decoded(NamedTuple):
+    """A decoded picture on its coded grid, before any EXIF rotation."""
 
-    pixels: Pixels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes
+    pixels: (
+        Levels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes; uint16 [H, W] of grey ones of 16 bits
+    )
     planes: tuple[coded.Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
     about: metadata.Metadata
+    alpha: Pixels | None = None  # opacity, uint8 [H, W]; None where all is opaque
+    white: int = 255  # the level of pixels that is white
 
 
 def _open_jpeg(data: bytes, max_pixels: int) -> tuple[JpegImageFile, bytes]:
@@ -67,7 +79,7 @@ def _open_jpeg(data: bytes, max_pixels: int) -> tuple[JpegImageFile, bytes]:
     bytes can be worth.
     """
     if not data.startswith(b"\xff\xd8\xff"):
-        raise BadImage(f"is not a JPEG{_type_of(data)}")
+        raise BadImage(f"is not a JPEG{_but(data)}")
     _check_frame(jpeg.frame_of(data))
     try:
         image = coded.FirstPicture(io.BytesIO(data))
@@ -101,9 +113,16 @@ def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
     """Open an image of one of LOSSLESS_TYPES from bytes; only the header is read. Raises BadImage."""
     kind = next((kind for start, kind in LOSSLESS_TYPES if data.startswith(start)), None)
     if kind is None:
-        raise BadImage(f"is not an image of a known type{_type_of(data)}")
+        raise BadImage(f"is not an image of a known type{_but(data)}")
+    return _open_as(kind, data, max_pixels)
+
+
+def _open_as(kind: type[ImageFile], data: bytes, max_pixels: int) -> ImageFile:
+    """Open an image by Pillow's reader of its type; only the header is read. Raises BadImage."""
     try:
         image = kind(io.BytesIO(data))
+    except Image.DecompressionBombError as error:  # of WebP alone, by Pillow's own limit
+        raise BadImage(f"has more pixels than can be read of a {kind.format}") from error
     except Exception as error:  # whatever Pillow's parsing stumbles over
         raise BadImage("its header is damaged, cut, or of a kind that cannot be read") from error
     _check_size(image, max_pixels)
@@ -111,9 +130,14 @@ def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
 
 
 def _type_of(data: bytes) -> str:
-    """What foreign bytes are, where that is easily told: " but PNG", else nothing."""
+    """What type bytes are of, where that is easily told: "PNG", else nothing."""
     types = [(0, start, kind.format) for start, kind in LOSSLESS_TYPES] + list(FOREIGN_TYPES)
-    return next((f" but {name}" for place, start, name in types if data.startswith(start, place)), "")
+    return next((str(name) for place, start, name in types if data.startswith(start, place)), "")
+
+
+def _but(data: bytes) -> str:
+    name = _type_of(data)
+    return f" but {name}" if name else ""
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -175,11 +199,14 @@ def reading(name: str = "") -> Iterator[None]:
     except BadImage as error:
         raise BadImage(f"{start}{error}") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
-        raise BadImage(f"{start}cannot be decoded: {str(error) or repr(error)}") from error
+        said = str(error) or repr(error)
+        if said.startswith("decoder error"):  # Pillow's number for whatever libtiff stumbled over
+            said = "its pixels are damaged or cut"
+        raise BadImage(f"{start}cannot be decoded: {said}") from error
 
 
-def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Jpeg:
-    """Decode a JPEG for correction. Returns a Jpeg; raises BadImage.
+def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Decode a JPEG for correction. Returns a Decoded; raises BadImage.
 
     The luma comes from the decoder itself (its YCbCr output), not from RGB: rounding to RGB
     and back would add an error of its own. Of a multi-picture file the first picture is read.
@@ -188,7 +215,7 @@ def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Jpeg:
         return decode_jpeg(read_bytes(path, max_pixels), max_pixels)
 
 
-def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
+def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises."""
     image, whole = _open_jpeg(data, max_pixels)
     about = metadata.read(image, data)
@@ -197,7 +224,34 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Jpeg:
     with _decoding(data):
         pixels = levels.to_plain(image)
     planes = () if jpeg.is_lossless(data) else coded.planes_of(image, data, pixels)
-    return Jpeg(pixels, planes, about)
+    return Decoded(pixels, planes, about)
+
+
+def read_picture(
+    path: Path, types: Collection[str] = (), max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None
+) -> Decoded:
+    """Decode a JPEG, or a picture of one of these other types (of OTHER_READERS), for correction.
+
+    Its bytes say what it is, whatever its name. Raises BadImage.
+    """
+    with reading(path.name):
+        return decode_picture(read_bytes(path, max_pixels), types, max_pixels, depth)
+
+
+def decode_picture(
+    data: bytes, types: Collection[str], max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None
+) -> Decoded:
+    """Decode the bytes of a file, as read_picture does; raises BadImage, and what Pillow raises."""
+    name = _type_of(data).lower()
+    if name not in types:
+        return decode_jpeg(data, max_pixels)
+    image = _open_as(OTHER_READERS[name], data, max_pixels)
+    notes = ["its colours of 16 bits were read as 8"] if levels.is_colour_of_16_bits(image) else []
+    pixels, white = levels.as_stored(image, depth)
+    about = foreign.read(image, data)
+    about = about._replace(noted=(*notes, *about.noted))
+    planes = (coded.Plane(levels.luma_of(levels.as_8_bits(pixels, white)), None),)
+    return Decoded(pixels, planes, about, levels.alpha_of(image), white)
 
 
 def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:
@@ -231,14 +285,14 @@ def read_coded_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: levels.Dept
     with reading(path.name):
         data = read_bytes(path, max_pixels)
         image, table = _open_by_name(path, data, max_pixels), None
-        orientation = metadata.read(image).orientation
-        if isinstance(image, JpegImageFile) and jpeg.is_lossless(data):
-            return Luma(levels.luma_of(levels.to_plain(image)), orientation, None, lossless=True)
-        if isinstance(image, JpegImageFile):
+        lossless = isinstance(image, JpegImageFile) and jpeg.is_lossless(data)
+        if isinstance(image, JpegImageFile) and not lossless:
             if jpeg.coded_as_ycbcr(image):
                 table = jpeg.table_of(image, 0)
             image.draft("L", None)  # libjpeg then gives the Y component alone
-        return Luma(levels.luma_of(levels.to_plain(image, depth)), orientation, table)
+        luma = levels.luma_of(levels.to_plain(image, depth))
+        # Asked for now, as Pillow turns a TIFF while it decodes it, and then says so.
+        return Luma(luma, metadata.read(image).orientation, table, lossless)
 
 
 def read_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None) -> Pixels:

@@ -31,7 +31,7 @@ class Job:
     parts: int = 1
     weights: str = ""  # digest of the weights
     told_apart: Mapping[str, str] = field(default_factory=dict)  # of tell_apart
-    depth: levels.Depth = field(default_factory=levels.Depth)  # of the clean pictures
+    depth: levels.Depth = field(default_factory=levels.Depth)  # of grey pictures of 16 bits, clean ones too
     found: Sequence[Picture] = ()  # all pictures, in whichever part: none is overwritten
 
     def name(self, picture: Picture) -> str:

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 
-from car.arrays import Pixels
+from car.arrays import Levels, Pixels
 from car.errors import BadImage
 
 SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
@@ -30,8 +30,8 @@ class Depth:
             return ""
         return f"{self.found} of {self.images} images use {SCANNER_BITS} of 16 bits: scaled by that (--bits)"
 
-    def scaled(self, levels: Pixels | npt.NDArray[Any]) -> Pixels:
-        """Grey levels [H, W] of 16 bits as uint8. Raises BadImage for levels that the bits do not hold."""
+    def white_of(self, levels: npt.NDArray[Any]) -> int:
+        """The level that is white in grey levels [H, W] of 16 bits. Raises BadImage for what is above."""
         lowest, highest = int(levels.min()), int(levels.max())
         if lowest < 0 or highest > 65535:
             raise BadImage("has grey levels outside 0..65535")
@@ -39,16 +39,17 @@ class Depth:
         if highest >= 2**bits:
             raise BadImage(f"has grey level {highest}, which {bits} bits do not hold (--bits)")
         self.found += self.bits is None and bits == SCANNER_BITS
-        return _scaled(levels, bits)
+        return int(2**bits - 1)
 
 
-def _scaled(levels: npt.NDArray[Any], bits: int) -> Pixels:
-    """Levels of 0..2**bits - 1 as 0..255, to the nearest."""
-    most = 2**bits - 1
-    return ((levels.astype(np.int64) * 510 + most) // (2 * most)).astype(np.uint8)
+def as_8_bits(levels: Levels, white: int) -> Pixels:
+    """Levels of 0..white as 0..255, uint8 of the same shape, to the nearest."""
+    if levels.dtype == np.uint8:
+        return levels
+    return ((levels.astype(np.int64) * 510 + white) // (2 * white)).astype(np.uint8)
 
 
-def _is_colour_of_16_bits(image: Image.Image) -> bool:
+def is_colour_of_16_bits(image: Image.Image) -> bool:
     """Whether an opened image has 16 bits a sample, of which Pillow gives the upper eight alone."""
     if not isinstance(image, ImageFile) or not image.tile or image.mode.startswith("I"):
         return False
@@ -66,6 +67,11 @@ def _largest_level(image: Image.Image) -> int | None:
 
 def to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
     """Turn an opened image of any mode into uint8 grey [H, W] or RGB [H, W, 3] pixels on its grid."""
+    return as_8_bits(*as_stored(image, depth))
+
+
+def as_stored(image: Image.Image, depth: Depth | None = None) -> tuple[Levels, int]:
+    """The same, but uint16 [H, W] of grey images of 16 bits; and the level that is white. Raises BadImage."""
     depth = depth or Depth()
     depth.images += 1
     if image.mode == "CMYK":
@@ -73,16 +79,27 @@ def to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
     if image.mode.startswith("I"):
         declared = _largest_level(image) not in (None, 65535)  # Pillow has scaled such a map to 16 bits
         levels = np.asarray(image)
-        return _scaled(levels, 16) if declared else depth.scaled(levels)
+        white = 65535 if declared else depth.white_of(levels)
+        return levels.astype(np.uint16), white
+    if image.mode in ("RGBa", "La"):  # colours multiplied by their opacity
+        image = image.convert(image.mode.upper())
     if image.mode == "F":
         raise BadImage("holds floating-point grey levels, whose range is not known")
-    is_colour_of_16_bits = _is_colour_of_16_bits(image)
+    has_16_bits = is_colour_of_16_bits(image)
     pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     # Of 12 bits the upper eight of 16 hold four, too few to be scaled.
-    if is_colour_of_16_bits and depth.bits != 16 and (depth.bits or pixels.max() < 16):
+    if has_16_bits and depth.bits != 16 and (depth.bits or pixels.max() < 16):
         bits = depth.bits or SCANNER_BITS
         raise BadImage(f"uses {bits} of its 16 bits in colour, which cannot be read here; save it as 8 bits")
-    return pixels
+    return pixels, 255
+
+
+def alpha_of(image: Image.Image) -> Pixels | None:
+    """The opacity of an opened image, uint8 [H, W]; None where all of it is opaque."""
+    if not image.has_transparency_data or image.mode.startswith("I"):
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return None if alpha.min() == 255 else alpha
 
 
 def _cmyk_to_rgb(image: Image.Image) -> Image.Image:

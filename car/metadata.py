@@ -30,8 +30,9 @@ THUMBNAIL = (0x0201, 0x0202)  # tags of IFD1: its place and its number of bytes
 
 Samples = TypeVar("Samples", Pixels, Pixels16)
 
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F")  # of PIL
 EXIF_START = b"Exif\0\0"  # of APP1 (EXIF 2.32, 4.7.2)
-PHOTOSHOP_START, IPTC_BLOCK = b"Photoshop 3.0\0", b"8BIM\x04\x04"  # of APP13; its resource 0x0404
+IPTC_BLOCK = b"8BIM\x04\x04"  # of Photoshop: its resource 0x0404
 
 # What each format of results holds, by the fields of Metadata.
 HELD: dict[str, tuple[str, ...]] = {
@@ -40,6 +41,14 @@ HELD: dict[str, tuple[str, ...]] = {
     "jpg": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # their segments as they were
     "tiff": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # by tags; see output
     "webp": ("exif", "icc_profile", "xmp"),  # chunks EXIF, ICCP, XMP
+}
+# The same of what belongs to the pixels themselves.
+HELD_OF_PIXELS: dict[str, tuple[str, ...]] = {
+    "bmp": (),
+    "png": ("transparency", "16 bits"),
+    "jpg": (),
+    "tiff": ("transparency", "16 bits"),
+    "webp": ("transparency",),
 }
 NAMES = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "iptc": "IPTC"}  # others as they are
 
@@ -72,18 +81,18 @@ def read(image: Image.Image, data: bytes = b"") -> Metadata:
             return Metadata(found if found in range(1, 9) else 1)
         return Metadata()
     lost: list[str] = []
-    orientation, exif = _upright_exif(_segments(image, "APP1", EXIF_START), lost)
-    profile = _fitting_profile(image, lost)
-    xmp = _xmp(
+    orientation, exif = upright_exif(_segments(image, "APP1", EXIF_START), lost)
+    profile = fitting_profile(image, lost)
+    xmp = first_xmp(
         _segments(image, "APP1", segments.XMP_START), _segments(image, "APP1", segments.MORE_XMP_START), lost
     )
-    blocks = b"".join(_segments(image, "APP13", PHOTOSHOP_START))
+    blocks = b"".join(_segments(image, "APP13", segments.PHOTOSHOP_START))
     iptc = blocks if IPTC_BLOCK in blocks else b""
     comment = _comment(_segments(image, "COM", b""), lost)
     dpi = image.info.get("dpi", (0, 0))  # by JFIF, units 1 and 2 (JFIF 1.02)
     density = dpi if min(dpi) > 0 else None
     return Metadata(
-        *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), _noted(image)),
+        *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), noted_of(image)),
         segments=segments.kept(data, image.mode == "CMYK"),
         behind=segments.behind(data),
         from_cmyk=image.mode == "CMYK",
@@ -125,7 +134,7 @@ class Directory(NamedTuple):
     cut: bool  # more entries should be there
 
 
-def _upright_exif(segments: Sequence[bytes], lost: list[str]) -> tuple[int, bytes]:
+def upright_exif(segments: Sequence[bytes], lost: list[str]) -> tuple[int, bytes]:
     """The orientation, and the EXIF that says upright, from the segments without their start.
 
     lost: takes lines on what was lost, here and below. EXIF of over 64 KiB is cut into several segments; one
@@ -133,13 +142,13 @@ def _upright_exif(segments: Sequence[bytes], lost: list[str]) -> tuple[int, byte
     """
     if not segments:
         return 1, b""
-    own = [segment for segment in segments[1:] if not _order(segment)]
+    own = [segment for segment in segments[1:] if not byte_order(segment)]
     if len(own) < len(segments) - 1:
         lost.append("of several EXIFs the first was taken")
     tiff = bytearray(b"".join([segments[0], *own]))
-    order, orientation, damaged = _order(tiff), 1, None
+    order, orientation, damaged = byte_order(tiff), 1, None
     top = int.from_bytes(tiff[4:8], order or "little")
-    if order and (directory := _directory(tiff, order, top)):
+    if order and (directory := directory_at(tiff, order, top)):
         turns = [entry for entry in directory.entries if _turn(tiff, order, entry)]
         orientation = _turn(tiff, order, turns[0]) if turns else 1
         for entry in turns:
@@ -155,12 +164,12 @@ def _upright_exif(segments: Sequence[bytes], lost: list[str]) -> tuple[int, byte
     return orientation, EXIF_START + bytes(tiff)
 
 
-def _order(tiff: bytes | bytearray) -> Any:
+def byte_order(tiff: bytes | bytearray) -> Any:
     """The byte order that a TIFF header names, "little" or "big"; None where there is no such header."""
     return {b"II*\0": "little", b"MM\0*": "big"}.get(bytes(tiff[:4]))
 
 
-def _directory(tiff: bytearray, order: str, place: int) -> Directory | None:
+def directory_at(tiff: bytes | bytearray, order: str, place: int) -> Directory | None:
     """The directory at a place, or None where none can be. Entries that are not whole are not among them.
 
     A table that the bytes cannot hold ends where its first value begins, or with the types that are known.
@@ -187,8 +196,8 @@ def _directory(tiff: bytearray, order: str, place: int) -> Directory | None:
 
 def first_directory(tiff: bytes) -> list[Entry]:
     """The tags of the first directory of EXIF, mended, without EXIF_START."""
-    order = _order(tiff)
-    directory = _directory(bytearray(tiff), order, int.from_bytes(tiff[4:8], order)) if order else None
+    order = byte_order(tiff)
+    directory = directory_at(bytearray(tiff), order, int.from_bytes(tiff[4:8], order)) if order else None
     return directory.entries if directory else []
 
 
@@ -206,7 +215,7 @@ def _mend(tiff: bytearray, order: Any, place: int, kind: str) -> list[str] | Non
     Entries behind a damaged one move up in their table; no value moves. None where no directory is there.
     Of each kind one is visited, so that directories that lead to each other end.
     """
-    directory = _directory(tiff, order, place)
+    directory = directory_at(tiff, order, place)
     if directory is None or (directory.cut and not directory.sure):
         return None
     entries = directory.entries[: directory.sure]
@@ -236,7 +245,7 @@ def _mend(tiff: bytearray, order: Any, place: int, kind: str) -> list[str] | Non
     return damaged
 
 
-def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
+def fitting_profile(image: Image.Image, lost: list[str]) -> bytes | None:
     """The ICC profile, if it is one and for the picture's kind: grey or RGB (PNG 3rd edition, 11.3.2.3).
 
     None of CMYK, whose profile is used up by the reading.
@@ -245,7 +254,7 @@ def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
         return None
     if image.mode == "CMYK":
         return None
-    wanted, picture = ("GRAY", "grey") if image.mode == "L" else ("RGB", "in colour")
+    wanted, picture = ("GRAY", "grey") if image.mode in GREY_MODES else ("RGB", "in colour")
     profile: Any = image.info["icc_profile"]  # None where parts of it are missing
     try:
         space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
@@ -258,7 +267,8 @@ def _fitting_profile(image: JpegImageFile, lost: list[str]) -> bytes | None:
     return None
 
 
-def _noted(image: JpegImageFile) -> tuple[str, ...]:
+def noted_of(image: Image.Image) -> tuple[str, ...]:
+    """What is to be said of the profile of an opened image in CMYK."""
     if (
         image.mode == "CMYK"
         and "icc_profile" in image.info
@@ -268,7 +278,7 @@ def _noted(image: JpegImageFile) -> tuple[str, ...]:
     return ()
 
 
-def _xmp(packets: Sequence[bytes], further: Sequence[bytes], lost: list[str]) -> bytes:
+def first_xmp(packets: Sequence[bytes], further: Sequence[bytes], lost: list[str]) -> bytes:
     """The first XMP packet (XMP part 3, 1.1.3); further ones hold what is over 64 KiB. No text has a NUL."""
     if len(packets) + bool(packets and further) > 1:
         lost.append("of several XMP packets the first was taken")
@@ -316,12 +326,15 @@ def held(metadata: Metadata, form: str) -> dict[str, Any]:
 
 def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
     """The fields of a picture's metadata that a format of HELD cannot hold."""
-    return tuple(name for name in HELD["jpg"] if getattr(metadata, name) and name not in HELD[form])
+    left = [name for name in HELD["jpg"] if getattr(metadata, name) and name not in HELD[form]]
+    if form == "jpg" and not metadata.segments:
+        left += [name for name in ("xmp", "iptc", "comment") if not segments.fits(getattr(metadata, name))]
+    return tuple(left)
 
 
 def describe_left(fields: Sequence[str], form: str) -> str:
     """Say which fields a format cannot hold, and which formats can hold all of them."""
-    others = [other for other, held in HELD.items() if set(fields) <= set(held)]
+    others = [other for other, held in HELD.items() if set(fields) <= {*held, *HELD_OF_PIXELS[other]}]
     said = f"{form.upper()} holds no {_listed(fields, 'or')}; --format {_listed(others, 'or')} keeps"
     return said + (" them" if fields[1:] else " it")
 

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from car import metadata, segments
-from car.arrays import Pixels, Pixels16
+from car.arrays import Levels, Pixels, Pixels16
 from car.errors import BadImage
 from car.metadata import Metadata
 
@@ -26,12 +26,13 @@ LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels, so that places have 32 bits whe
 STRIP_BYTES = 2**18  # of a TIFF's pixels, before they are compressed
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7  # types of TIFF
 WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, DESCRIPTION = 256, 257, 258, 259, 262, 270  # tags
-STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
+STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR, EXTRA = 273, 277, 278, 279, 284, 317, 338
 X_DENSITY, Y_DENSITY, UNIT, XMP, IPTC, PHOTOSHOP, ICC = 282, 283, 296, 700, 33723, 34377, 34675
 DEFLATE, HORIZONTAL, INCH = 8, 2, 2  # values of COMPRESSION, PREDICTOR, UNIT
+NOT_MULTIPLIED = 2  # of EXTRA: opacity, by which the colours are not multiplied
 # Tags of EXIF's first directory that tell how the JPEG's pixels, or its thumbnail's, were coded.
 OF_OLD_PIXELS = {WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR}
-OF_OLD_PIXELS |= {PREDICTOR, 513, 514, 529, 530, 531, 532}
+OF_OLD_PIXELS |= {PREDICTOR, EXTRA, 513, 514, 529, 530, 531, 532}
 
 
 def check_size(pixels: Pixels | Pixels16, form: str) -> None:
@@ -47,26 +48,40 @@ def check_size(pixels: Pixels | Pixels16, form: str) -> None:
 
 
 def write(
-    file: IO[bytes], pixels: Pixels | Pixels16, about: Metadata, form: str, jpeg_quality: int = JPEG_QUALITY
+    file: IO[bytes],
+    pixels: Levels,
+    about: Metadata,
+    form: str,
+    jpeg_quality: int = JPEG_QUALITY,
+    alpha: Pixels | None = None,
 ) -> None:
     """Write upright pixels, uint8 [H, W] or RGB [H, W, 3], to a file that is at its beginning.
 
-    form: of metadata.HELD; TIFF holds uint16 too. A JPEG lies as it was coded, with the segments that it had.
+    form: of metadata.HELD; TIFF and grey PNG hold uint16 too. What was a JPEG lies in a new one as it was
+    coded, with the segments that it had.
+    alpha: opacity, uint8 [H, W], of uint8 pixels; dropped where metadata.HELD_OF_PIXELS has none.
     """
+    if alpha is not None and "transparency" in metadata.HELD_OF_PIXELS[form]:
+        pixels = np.dstack([pixels, alpha])
     if form == "jpg":
-        coded = metadata.turned_back(pixels.astype(np.uint8, copy=False), about.orientation)
-        file.write(_jpeg(coded, about, jpeg_quality))
+        file.write(_jpeg(pixels.astype(np.uint8, copy=False), about, jpeg_quality))
     elif form == "tiff":
         _write_tiff(file, pixels, about)
     else:
         Image.fromarray(pixels).save(file, form.upper(), **_options(about, form))
 
 
-def _jpeg(coded: Pixels, about: Metadata, quality: int) -> bytes:
-    """Pixels as they are coded as a JPEG, 4:4:4."""
+def _jpeg(pixels: Pixels, about: Metadata, quality: int) -> bytes:
+    """Upright pixels as a JPEG, 4:4:4."""
+    if own := about.segments:  # whose EXIF has the orientation still
+        pixels = metadata.turned_back(pixels, about.orientation)
+    else:
+        own = segments.made(
+            *(about.density, about.exif, about.xmp, about.iptc, about.icc_profile or b"", about.comment)
+        )
     file = io.BytesIO()
-    Image.fromarray(coded).save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
-    return segments.put(file.getvalue(), about.segments)
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
+    return segments.put(file.getvalue(), own)
 
 
 def _options(about: Metadata, form: str) -> dict[str, Any]:
@@ -76,7 +91,7 @@ def _options(about: Metadata, form: str) -> dict[str, Any]:
     if density:
         held["dpi"] = density
     if form == "webp":
-        return {"lossless": True, **held, **({"xmp": xmp} if xmp else {})}
+        return {"lossless": True, "exact": True, **held, **({"xmp": xmp} if xmp else {})}
     if xmp or comment:
         held["pnginfo"] = texts = PngInfo()
         if xmp:
@@ -144,16 +159,18 @@ def _numbers(sign: str, kind: int, *values: int) -> Tag:
 
 
 def _pixel_tags(sign: str, pixels: Pixels | Pixels16) -> dict[int, Tag]:
-    colours, (height, width) = 1 if pixels.ndim == 2 else 3, pixels.shape[:2]
+    samples, (height, width) = 1 if pixels.ndim == 2 else pixels.shape[2], pixels.shape[:2]
+    alpha = {EXTRA: _numbers(sign, SHORT, NOT_MULTIPLIED)} if samples in (2, 4) else {}
     return {
         WIDTH: _numbers(sign, LONG, width),
         HEIGHT: _numbers(sign, LONG, height),
-        BITS: _numbers(sign, SHORT, *[8 * pixels.itemsize] * colours),
+        BITS: _numbers(sign, SHORT, *[8 * pixels.itemsize] * samples),
         COMPRESSION: _numbers(sign, SHORT, DEFLATE),
-        COLOURS: _numbers(sign, SHORT, 1 if colours == 1 else 2),  # 0 is black; RGB
-        SAMPLES: _numbers(sign, SHORT, colours),
+        COLOURS: _numbers(sign, SHORT, 1 if samples < 3 else 2),  # 0 is black; RGB
+        SAMPLES: _numbers(sign, SHORT, samples),
         ROWS: _numbers(sign, LONG, _rows_in_strip(pixels)),
         PREDICTOR: _numbers(sign, SHORT, HORIZONTAL),
+        **alpha,
     }
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 from car import jpeg
 
-APP0, APP1, APP2, APP14, COM, DQT, SOS = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE, 0xDB, 0xDA
+APP0, APP1, APP2, APP13, APP14, COM, DQT, SOS = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xFE, 0xDB, 0xDA
 XMP_START, MORE_XMP_START = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
+PHOTOSHOP_START = b"Photoshop 3.0\0"  # of APP13
+LONGEST = 65_533  # bytes that a segment holds
 INDEX_START, GAIN_MAP_START = b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"  # CIPA DC-007; ISO 21496-1
 ICC_START = b"ICC_PROFILE\0"
 GONE = ((APP2, INDEX_START), (APP2, GAIN_MAP_START), (APP14, b"Adobe"))  # Adobe's says how pixels are coded
@@ -51,6 +53,34 @@ def kept(data: bytes, is_cmyk: bool) -> bytes:
         if not is_gone and (APP0 <= marker < APP0 + 16 or marker == COM):
             whole += struct.pack(">BBH", 0xFF, marker, len(held) + 2) + held
     return whole
+
+
+def made(
+    density: tuple[float, float] | None, exif: bytes, xmp: bytes, iptc: bytes, profile: bytes, comment: bytes
+) -> bytes:
+    """The segments of a picture that was no JPEG, from the fields of its metadata.Metadata.
+
+    EXIF and profile that are longer than a segment take several (EXIF 2.32, 4.7.2; ICC.1:2010, B.4); other
+    fields are then left out.
+    """
+    across, down = (min(65535, max(1, round(dots))) for dots in density or (1, 1))
+    held = [(APP0, b"JFIF\0\1\2" + struct.pack(">BHH", density is not None, across, down) + bytes(2))]
+    starts = range(0, len(exif), LONGEST - 6)
+    held += [
+        (APP1, (b"" if place == 0 else exif[:6]) + exif[place : place + LONGEST - 6]) for place in starts
+    ]
+    chunks = [profile[place : place + 65_000] for place in range(0, len(profile), 65_000)]
+    numbers = (bytes([number, len(chunks)]) for number in range(1, len(chunks) + 1))
+    held += [(APP2, ICC_START + number + chunk) for number, chunk in zip(numbers, chunks, strict=True)]
+    for marker, start, data in ((APP1, XMP_START, xmp), (APP13, PHOTOSHOP_START, iptc), (COM, b"", comment)):
+        if data and fits(data):
+            held.append((marker, start + data))
+    return b"".join(struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data for marker, data in held)
+
+
+def fits(data: bytes) -> bool:
+    """Whether a segment of each kind can hold so much."""
+    return len(data) <= LONGEST - len(XMP_START)
 
 
 def put(data: bytes, segments: bytes) -> bytes:

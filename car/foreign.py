@@ -1,0 +1,195 @@
+"""What files of PNG, WebP, TIFF and BMP carry beside their pixels, as the metadata of a JPEG.
+
+In a TIFF the EXIF is part of its own directories: the tags that do not tell how the pixels are stored are
+copied, their values byte for byte, into a TIFF file that holds nothing else (TIFF 6.0, section 2).
+"""
+
+import io
+import math
+import struct
+from typing import Any, NamedTuple
+
+from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from car import metadata
+from car.errors import some_of
+
+XMP_TEXT, COMMENT_TEXT = "XML:com.adobe.xmp", "Comment"  # keywords of a PNG's texts
+RAW_EXIF_TEXT = "Raw profile type exif"  # ImageMagick's: a name, a length, and hexadecimal digits
+X_DENSITY, XMP, IPTC, PHOTOSHOP, ICC = 282, 700, 33723, 34377, 34675  # tags of TIFF
+# Tags that tell how the pixels of a TIFF are stored, where further ones lie, or what has a field of its own.
+OF_PIXELS = {
+    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
+    *(
+        288,
+        289,
+        290,
+        291,
+        292,
+        293,
+        296,
+        297,
+        301,
+        317,
+        318,
+        319,
+        320,
+        321,
+        322,
+        323,
+        324,
+        325,
+        330,
+        332,
+        333,
+    ),
+    *(334, 336, 337, 338, 339, 340, 341, 342, 343, 347, 512, 513, 514, 515, 517, 518, 519, 520, 521),
+    *(529, 530, 531, 532, 559, 34676, 37724, 50674, 50784),
+    *(metadata.ORIENTATION, XMP, IPTC, PHOTOSHOP, ICC),
+}
+
+
+def read(image: ImageFile, data: bytes) -> metadata.Metadata:
+    """The metadata of a picture, opened (PIL) and loaded; data: its file.
+
+    The orientation is that which the loaded pixels still need.
+    """
+    lost: list[str] = []
+    texts = _texts(image)
+    exif, orientation = _exif(image, data, texts, lost)
+    profile = metadata.fitting_profile(image, lost)
+    xmp = texts.pop(XMP_TEXT, "").encode() or _bytes(image.info.get("xmp"))
+    xmp = metadata.first_xmp([xmp] if xmp else [], [], lost)
+    comment = texts.pop(COMMENT_TEXT, "").encode()
+    others = [f"{keyword}: {text}" for keyword, text in texts.items()]
+    comment = b"\n".join([*([comment] if comment else []), *(line.encode() for line in others)])
+    iptc = _iptc(image) if isinstance(image, TiffImageFile) else b""
+    return metadata.Metadata(
+        *(orientation, exif, profile, xmp, iptc, comment, _density(image), tuple(lost)),
+        noted=metadata.noted_of(image),
+        behind=("further pictures (pages or frames)",) if getattr(image, "is_animated", False) else (),
+        from_cmyk=image.mode == "CMYK",
+    )
+
+
+def _texts(image: ImageFile) -> dict[str, str]:
+    """A PNG's texts by keyword, those of damaged chunks left out."""
+    if not isinstance(image, PngImageFile):
+        return {}
+    return {str(keyword): str(text) for keyword, text in image.text.items() if "\0" not in text}
+
+
+def _exif(image: ImageFile, data: bytes, texts: dict[str, str], lost: list[str]) -> tuple[bytes, int]:
+    """The EXIF, which says upright, and the orientation. Takes EXIF that is written as text out of texts."""
+    raw = texts.pop(RAW_EXIF_TEXT, "")
+    if isinstance(image, TiffImageFile):
+        orientation = image.getexif().get(metadata.ORIENTATION, 1)  # 1 where Pillow has turned the pixels
+        exif = _exif_of_tiff(data, lost)
+        return exif, orientation if orientation in range(1, 9) else 1
+    exif = _bytes(image.info.get("exif"))
+    if not exif and raw:
+        try:
+            exif = bytes.fromhex("".join(raw.split("\n")[3:]))
+        except ValueError:
+            lost.append("its EXIF is damaged and was left out")
+    if not exif:
+        return b"", 1
+    orientation, exif = metadata.upright_exif([exif.removeprefix(metadata.EXIF_START)], lost)
+    return exif, orientation
+
+
+def _bytes(value: Any) -> bytes:
+    return value.encode() if isinstance(value, str) else value if isinstance(value, bytes) else b""
+
+
+def _density(image: ImageFile) -> tuple[float, float] | None:
+    """Dots an inch, across and down, where a file tells numbers."""
+    if isinstance(image, TiffImageFile) and X_DENSITY not in image.tag_v2:
+        return None  # Pillow says 1
+    try:
+        across, down = map(float, image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (across, down) if min(across, down) > 0 and max(across, down) < math.inf else None
+
+
+# ---- TIFF ----------------------------------------------------------------------------------
+
+
+class Tag(NamedTuple):
+    """A tag with its values."""
+
+    tag: int
+    type: int
+    number: int  # of the values
+    values: bytes
+    inner: "list[Tag] | None" = None  # of a tag that is the place of a directory: that one
+
+
+def _iptc(image: TiffImageFile) -> bytes:
+    """The Photoshop blocks that hold IPTC; IPTC that stands alone becomes such a block."""
+    blocks, alone = (_bytes(_single(image.tag_v2.get(tag))) for tag in (PHOTOSHOP, IPTC))
+    if metadata.IPTC_BLOCK in blocks:
+        return blocks
+    if not alone:
+        return b""
+    return metadata.IPTC_BLOCK + struct.pack(">HI", 0, len(alone)) + alone + b"\0" * (len(alone) % 2)
+
+
+def _single(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+def _exif_of_tiff(data: bytes, lost: list[str]) -> bytes:
+    """EXIF of the tags of a TIFF that are not about how its pixels are stored; b"" where there are none."""
+    order = metadata.byte_order(data)
+    if order is None:
+        lost.append("the EXIF of a TIFF of over 4 GiB (BigTIFF) was left out")
+        return b""
+    tags = _tags_of(data, order, int.from_bytes(data[4:8], order), "IFD0", lost)
+    if not tags:
+        return b""
+    sign = "<" if order == "little" else ">"
+    return metadata.EXIF_START + data[:4] + struct.pack(sign + "I", 8) + _packed(tags, sign, 8)
+
+
+def _tags_of(data: bytes, order: Any, place: int, kind: str, lost: list[str]) -> list[Tag]:
+    """The tags of a directory and of those that it leads to; the damaged ones are left out, and said."""
+    directory = metadata.directory_at(data, order, place)
+    if directory is None:
+        lost.append(f"its EXIF has a damaged directory ({kind})")
+        return []
+    found, damaged, room = [], [], len(data)
+    for tag, entry in sorted({entry.tag: entry for entry in directory.entries[: directory.sure]}.items()):
+        if kind == "IFD0" and tag in OF_PIXELS:
+            continue
+        if inner := metadata.INNER.get((kind, tag)):
+            if tags := _tags_of(data, order, entry.offset, inner, lost):
+                found.append(Tag(tag, metadata.LONG, 1, b"", tags))
+            continue
+        values = data[entry.offset : entry.end] if entry.end else data[entry.place + 8 : entry.place + 12]
+        room -= len(values)  # below 0 where many tags have the same values
+        if entry.end > len(data) or room < 0:
+            damaged.append(f"0x{tag:04x}")
+        else:
+            found.append(Tag(tag, entry.type, entry.values, values))
+    if damaged:
+        lost.append(f"its EXIF has damaged tags: {some_of(damaged)}")
+    return found
+
+
+def _packed(tags: list[Tag], sign: str, place: int) -> bytes:
+    """A directory at a place of a TIFF file, and behind it the values of its tags and further directories."""
+    table, behind = struct.pack(sign + "H", len(tags)), io.BytesIO()
+    end = place + 2 + 12 * len(tags) + 4
+    for tag in tags:
+        values = tag.values
+        if tag.inner or len(values) > 4:
+            there = end + behind.tell()
+            held = _packed(tag.inner, sign, there) if tag.inner else values
+            behind.write(held + b"\0" * (len(held) % 2))
+            values = struct.pack(sign + "I", there)
+        table += struct.pack(sign + "HHI", tag.tag, tag.type, tag.number) + values.ljust(4, b"\0")
+    return table + bytes(4) + behind.getvalue()

@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import folder, jobs, levels, weights
+    from car import folder, jobs, levels, saying, weights
 
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
@@ -164,9 +164,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "is known of their past"
         )
     bank = weights.load_bank(args.log)
-    folder.say_worse_than_none(args.log, bank[None])
+    saying.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
-        folder.say_unknown_coarseness(args.log, bank)
+        saying.say_unknown_coarseness(args.log, bank)
     corrector = model_car.make_corrector(
         bank,
         conv=args.conv,
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         job = dataclasses.replace(job, told_apart=jobs.tell_apart_beside(lock, job, found.pictures))
         part = chosen[args.part - 1 :: args.parts]
         outcome = folder.correct_all(job, corrector, part, found.unreadable)
-        folder.say_outcome(job, outcome)
+        saying.say_outcome(job, outcome)
     return 1 if outcome.bad else 0
 
 

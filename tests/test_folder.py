@@ -19,15 +19,14 @@ from conftest import ROOT
 from PIL import Image, ImageCms, ImageFont
 from reference import Array, plain_ssim
 
-from car import cli, figures, folder, stop, weights
-from car.choice import Choice
-from car.correct import NO_GAINS, Corrector, Net, PlaneFound
+from car import cli, figures, folder, saying, stop
+from car.correct import NO_GAINS, Corrector, Net
 from car.errors import BadImage, Stopped, UserError
 from car.figures import Row
 from car.find import Picture
-from car.folder import Outcome, Saved
 from car.jobs import Job
 from car.journal import Journal
+from car.saying import Outcome, Saved
 
 Capture = pytest.CaptureFixture[str]
 Monkey = pytest.MonkeyPatch
@@ -239,10 +238,10 @@ def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
 def test_the_rate_is_of_all_pixels_so_far(job: Job, capsys: Capture) -> None:
     progress = types.SimpleNamespace(seconds=2.0, notes=[])
     progress.step = lambda note="": progress.notes.append(note)
-    saying = folder.Saying(cast(cli.Progress, progress), "bmp")
+    say = saying.Saying(cast(cli.Progress, progress), "bmp")
     for count, seconds in ((3, 2e-6), (1, 5e-6), (10**12 - 4, 2.0)):
         progress.seconds = seconds
-        saying.saved("a.jpg", Saved(count, (), (), (), None))
+        say.saved("a.jpg", Saved(count, (), (), (), None))
     assert progress.notes == [f"{rate} megapixels a second" for rate in ("1.50", "0.80", "500000.00")]
     assert capsys.readouterr().out == ""
 
@@ -254,7 +253,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) ->
     assert shown(job) == ["a_car.bmp", "c_car.bmp", "figures.csv"]
     said = capsys.readouterr().out
     assert "left out: b.jpg: cannot be decoded" in said and "3/3 images" in said
-    folder.say_outcome(job, outcome)
+    saying.say_outcome(job, outcome)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"corrected 2 of 3 images into {job.results}"
     assert lines[1] == figures.describe(figures.summary(outcome.rows)) and lines[1].startswith("mean of 2")
@@ -265,7 +264,7 @@ def test_no_image_without_a_bmp_makes_a_csv(job: Job, capsys: Capture) -> None:
     outcome = folder.correct_all(job, corrector(), [named(job, "b.jpg")])
     assert shown(job) == ["b_car.bmp"] and outcome.rows == {}
     capsys.readouterr()
-    folder.say_outcome(job, outcome)
+    saying.say_outcome(job, outcome)
     assert capsys.readouterr().out == f"corrected 1 of 1 images into {job.results}\n"
 
 
@@ -401,7 +400,7 @@ def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:
     assert (outcome.found, outcome.skipped, outcome.begun) == (3, 3, 0) and list(outcome.rows) == ["a", "c"]
     assert {path.name: path.read_bytes() for path in job.results.iterdir()} == first
     assert re.fullmatch(r"3/3 images, 00:00:0\d taken\n", capsys.readouterr().out)
-    folder.say_outcome(again, outcome)
+    saying.say_outcome(again, outcome)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"corrected 0 of 3 images into {job.results}, 3 were there already"
     assert said[1].startswith("mean of 2 images")
@@ -504,7 +503,7 @@ def test_a_signal_ends_it_after_the_image_in_hand(job: Job, monkeypatch: Monkey,
     assert shown(job) == ["a_car.bmp", "b_car.bmp", "figures.csv"]
     capsys.readouterr()
     with pytest.raises(Stopped) as stopped:
-        folder.say_outcome(job, outcome)
+        saying.say_outcome(job, outcome)
     assert "SIGTERM" in str(stopped.value) and "--skip-existing" in str(stopped.value)
     assert capsys.readouterr().out == f"corrected 2 of 4 images into {job.results}\n"
 
@@ -513,11 +512,11 @@ def test_a_signal_during_the_last_image_ends_nothing(job: Job, monkeypatch: Monk
     monkeypatch.setattr(stop, "_asked", signal.SIGINT)
     outcome = folder.correct_all(job, corrector(), [named(job, "a.jpg")])
     assert outcome.begun == 1
-    folder.say_outcome(job, outcome)
+    saying.say_outcome(job, outcome)
     # What was there already counts too.
-    folder.say_outcome(job, Outcome(3, skipped=2, begun=1))
+    saying.say_outcome(job, Outcome(3, skipped=2, begun=1))
     with pytest.raises(Stopped):
-        folder.say_outcome(job, Outcome(3, skipped=1, begun=1))
+        saying.say_outcome(job, Outcome(3, skipped=1, begun=1))
 
 
 def removing(path: Path) -> Callable[[Array, float], Array]:
@@ -633,20 +632,6 @@ def test_figures_reach_the_csv_during_the_work(job: Job, monkeypatch: Monkey) ->
     assert seen == [[], [], ["a"]]
 
 
-# ---- what is said --------------------------------------------------------------------------
-
-
-def test_a_plane_for_people() -> None:
-    assert folder.describe("luma", PlaneFound(2.4961, Choice(2.5, 1.0), 1.234)) == (
-        "luma: table 2.50 of the standard one, weights for 2.50, mean change 1.23 grey levels"
-    )
-    assert folder.describe("Cb", PlaneFound(None, Choice(None), 0.0)) == (
-        "Cb: no table known, the log's own weights, mean change 0.00 grey levels"
-    )
-    said = folder.describe("Cr", PlaneFound(0.02, Choice(None, unchanged=True), 0.0))
-    assert said.startswith("Cr is finer than all weights") and "stays as it is" in said
-
-
 def test_every_plane_is_described_by_its_name(job: Job, capsys: Capture, monkeypatch: Monkey) -> None:
     monkeypatch.setattr(cli, "_loudness", cli.VERBOSE)
     whole = Corrector({None: Net(lighter, NO_GAINS)})
@@ -668,32 +653,8 @@ def test_files_finer_than_what_was_trained_on_are_counted(job: Job, capsys: Capt
     assert outcome.finer == 2
     assert (pixels(job.result(named(job, "a.jpg"))) != pixels(job.data / "a.jpg")).any()
     capsys.readouterr()
-    folder.say_outcome(job, outcome)
+    saying.say_outcome(job, outcome)
     said = capsys.readouterr().out.splitlines()
     assert said[1] == "left as they are: 2, finer than the JPGs that the weights were trained on"
-    folder.say_outcome(job, folder.Outcome(3, begun=3))
+    saying.say_outcome(job, Outcome(3, begun=3))
     assert len(capsys.readouterr().out.splitlines()) == 1
-
-
-def test_that_it_is_not_known_what_a_net_is_for(capsys: Capture) -> None:
-    """Said of a net alone; one of a bank is for files without a table."""
-    unknown, known = weights.Weights(True, []), weights.Weights(True, [], coarseness=(1.0, 2.0))
-    folder.say_unknown_coarseness(Path("some/log"), {None: known})
-    folder.say_unknown_coarseness(Path("some/log"), {None: unknown, 2.5: unknown})
-    assert not capsys.readouterr().out
-    folder.say_unknown_coarseness(Path("some/log"), {None: unknown})
-    said = capsys.readouterr().out
-    assert said.startswith("how coarse the JPGs were that some/log was trained on is not known: ")
-
-
-def test_weights_that_are_worse_than_none(capsys: Capture) -> None:
-    for loss, jpg, worse in ((10.0, 9.0, True), (9.0, 10.0, False), (math.nan, math.nan, False)):
-        folder.say_worse_than_none(
-            Path("some/log"), weights.Weights(True, [], val_loss=loss, val_jpg_mse=jpg)
-        )
-        said = capsys.readouterr().out
-        assert bool(said) is worse
-    folder.say_worse_than_none(Path("some/log"), weights.Weights(True, [], val_loss=10.1234, val_jpg_mse=9.0))
-    said = capsys.readouterr().out
-    assert said.startswith("some/log: ") and "worse than no correction" in said
-    assert "10.123" in said and "9.000" in said and "'pretrained'" in said

@@ -3,7 +3,7 @@
     python load_train_data.py WORKDIR data tfrecords/train
     python load_val_data.py   WORKDIR data tfrecords/val
 
-WORKDIR/data holds pairs NAME.jpg + NAME.bmp. With --quality no JPG is needed: every image is
+WORKDIR/data holds pairs NAME.jpg + NAME.bmp (or .png, .tif). With --quality no JPG is needed: every image is
 taken as clean and compressed in memory at each of the qualities:
 
     python load_train_data.py . photographs tfrecords/train --quality 10 20 30 40
@@ -38,6 +38,7 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
     parser.add_argument(
         "--also", nargs="+", default=[], metavar="FOLDER", help="further folders of images, joined to WORKDIR"
     )
+    parser.add_argument("--recursive", action="store_true", help="also the folders in those of images")
     parser.add_argument(
         "--quality",
         nargs="+",
@@ -132,8 +133,14 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     refuse_foreign_files(args.records, which)
     found = find_sources(args)
     sources = found.sources
+    for line in found.passed:
+        cli.say(line)
     if not sources:
-        wanted = "images" if args.quality else "pairs NAME.jpg + NAME.bmp (clean images alone need --quality)"
+        wanted = (
+            "images"
+            if args.quality
+            else "pairs NAME.jpg + NAME.bmp, .png or .tif (clean images alone need --quality)"
+        )
         twins = f" but those of one name, {some_of(found.twins)}" if found.twins else ""
         raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found{twins}")
     sets, chosen = choose_set(sources, which, args)
@@ -206,11 +213,12 @@ def find_sources(args: argparse.Namespace) -> "Found":
     from car import pairs
 
     find = pairs.find_clean if args.quality else pairs.find_pairs
-    found = [find(folder) for folder in args.folders]
+    found = [find(folder, args.recursive) for folder in args.folders]
     return pairs.Found(
         [source for one in found for source in one.sources],
         [name for one in found for name in one.lonely],
         [names for one in found for names in one.twins],
+        [line for one in found for line in one.passed],
     )
 
 
@@ -260,7 +268,8 @@ def write_records(
                 if not source.clean.parent.is_dir():
                     raise UserError(f"{source.clean.parent} went away; no set is written") from reason
                 bad.append(source.name)
-                cli.say(f"left out: {reason}")
+                folder, slash, _ = source.name.rpartition("/")
+                cli.say(f"left out: {folder}{slash}{reason}")
                 progress.step()
                 continue
             clean = planes[0].bmp

@@ -56,8 +56,9 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
     with _in_folder_of(picture):
         if clean is None:
             return Loaded(read, None)
+        size = metadata.upright(read.pixels, read.about.orientation).shape[:2]
+        images.check_same_size(picture.path, size, images.size_of(clean, corrector.max_pixels))
         truth = images.read_pixels(clean, corrector.max_pixels, job.depth)
-        images.check_same_size(picture.path, metadata.upright(read.pixels, read.about.orientation), truth)
         return Loaded(read, truth)
 
 

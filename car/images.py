@@ -55,6 +55,7 @@ MAX_PIXELS = 500_000_000
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
 LARGEST_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
 NO_END = "its last bytes, which say that it ends, are missing; all of the picture is there"
+TIFF_WIDTH, TIFF_HEIGHT = 256, 257  # tags
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
 
 
@@ -305,13 +306,21 @@ def read_luma(path: Path, max_pixels: int = MAX_PIXELS, depth: levels.Depth | No
     return metadata.upright(luma.samples, luma.orientation)
 
 
-def check_same_size(path: Path, jpg: Pixels, bmp: Pixels) -> None:
-    """Raise BadImage, naming the JPG's path, where its pixels and its BMP's differ in height or width."""
-    if jpg.shape[:2] != bmp.shape[:2]:
-        (height, width), (bmp_height, bmp_width) = jpg.shape[:2], bmp.shape[:2]
-        raise BadImage(
-            f"{path.name}: the pair differs in size: JPG {width}x{height}, BMP {bmp_width}x{bmp_height}"
-        )
+def size_of(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width of any image, upright, by its header. Raises BadImage."""
+    with reading(path.name):
+        image = _open_by_name(path, read_bytes(path, max_pixels), max_pixels)
+        size = image.height, image.width
+        if isinstance(image, TiffImageFile):  # of which Pillow tells the size upright already, or not
+            size = int(image.tag_v2[TIFF_HEIGHT]), int(image.tag_v2[TIFF_WIDTH])
+        return size[::-1] if metadata.read(image).orientation >= 5 else size
+
+
+def check_same_size(path: Path, jpg: tuple[int, ...], clean: tuple[int, ...]) -> None:
+    """Raise BadImage, naming the JPG's path, where the sizes (height, width) of a pair differ."""
+    if jpg != clean:
+        sizes = f"JPG {jpg[1]}x{jpg[0]}, clean picture {clean[1]}x{clean[0]}"
+        raise BadImage(f"{path.name}: the pair differs in size: {sizes}")
 
 
 def jpeg_bytes(pixels: Pixels, quality: int) -> bytes:

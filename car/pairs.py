@@ -9,7 +9,7 @@ from PIL import Image
 
 from car import find, images, jpeg, levels, metadata
 from car.arrays import Pixels
-from car.errors import BadImage
+from car.errors import BadImage, UserError
 
 # How large a part of a pair's blocks may contradict. Of true pairs none do; of pictures moved by a pixel 9 %
 # did at quality 5 and 18 to 100 % from 10 on (BSDS500 val, CT-like slices, samples).
@@ -38,50 +38,75 @@ class Found(NamedTuple):
     sources: list[Source]
     lonely: list[str]  # files without a partner
     twins: list[str]  # "a.jpeg + a.jpg": files of one stem; nothing tells which is meant
+    passed: Sequence[str] = ()  # lines for people on what was passed over
 
 
-def find_pairs(folder: Path) -> Found:
-    """The JPG + BMP pairs of a folder."""
-    jpgs, bmps = (_by_stem(folder, suffixes) for suffixes in (find.JPEG_SUFFIXES, (".bmp",)))
-    found = Found([], [], [])
-    for stem in jpgs | bmps:
-        ours, theirs = jpgs.get(stem, []), bmps.get(stem, [])
-        if not ours or not theirs:
-            found.lonely.extend(path.name for path in ours + theirs)
-        elif len(ours) + len(theirs) > 2:
-            found.twins.append(_together(ours + theirs))
+def find_pairs(folder: Path, recursive: bool = False) -> Found:
+    """The pairs of a folder, or of its tree: a JPEG with a BMP, else a PNG, else a TIFF. Raises UserError.
+
+    Names are those in the tree: "sub/a" of sub/a.jpg.
+    """
+    by_stem, passed = _by_stem(folder, find.JPEG_SUFFIXES + find.CLEAN_SUFFIXES, recursive)
+    found = Found([], [], [], passed)
+    for stem, pictures in sorted(by_stem.items()):
+        jpgs = [picture for picture in pictures if _type_of(picture) in find.JPEG_SUFFIXES]
+        kinds = (("bmp",), ("png",), ("tif", "tiff"))
+        clean: list[find.Picture] = next(
+            filter(None, ([p for p in pictures if _type_of(p)[1:] in kind] for kind in kinds)), []
+        )
+        if not jpgs or not clean:
+            found.lonely.extend(picture.name for picture in pictures)
+        elif len(jpgs) + len(clean) > 2:
+            found.twins.append(_together(jpgs + clean))
         else:
-            found.sources.append(Source(stem, ours[0], theirs[0]))
+            found.sources.append(Source(stem, jpgs[0].path, clean[0].path))
     return found
 
 
-def find_clean(folder: Path) -> Found:
-    """Every image of a folder as a clean source; per stem the lossless one before the JPEG."""
-    clean = _by_stem(folder, find.JPEG_SUFFIXES)
-    clean |= _by_stem(folder, find.LOSSLESS_SUFFIXES)
-    sources = [Source(stem, None, paths[0]) for stem, paths in sorted(clean.items()) if len(paths) == 1]
-    return Found(sources, [], [_together(paths) for paths in clean.values() if len(paths) > 1])
+def find_clean(folder: Path, recursive: bool = False) -> Found:
+    """Every image of a folder, or of its tree, as a clean source. Raises UserError.
+
+    Per stem the lossless one before the JPEG.
+    """
+    by_stem, passed = _by_stem(folder, find.JPEG_SUFFIXES + find.LOSSLESS_SUFFIXES, recursive)
+    found = Found([], [], [], passed)
+    for stem, pictures in sorted(by_stem.items()):
+        clean = [picture for picture in pictures if _type_of(picture) in find.LOSSLESS_SUFFIXES] or pictures
+        if clean[1:]:
+            found.twins.append(_together(clean))
+        else:
+            found.sources.append(Source(stem, None, clean[0].path))
+    return found
 
 
-def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    pictures = find.by_stem(find.in_folder(folder, suffixes).pictures)
-    return {stem: [picture.path for picture in some] for stem, some in pictures.items()}
+def _by_stem(
+    folder: Path, suffixes: Sequence[str], recursive: bool
+) -> tuple[dict[str, list[find.Picture]], list[str]]:
+    """The pictures by stem, and lines on what was passed over."""
+    found = find.in_folder(folder, suffixes, recursive)
+    for name, reason in found.unreadable.items():  # what lies there would change the split
+        raise UserError(f"{folder / name} {reason}")
+    return find.by_stem(found.pictures), found.describe()
 
 
-def _together(paths: list[Path]) -> str:
-    return " + ".join(path.name for path in paths)
+def _type_of(picture: find.Picture) -> str:
+    return picture.path.suffix.lower()
+
+
+def _together(pictures: list[find.Picture]) -> str:
+    return " + ".join(picture.name for picture in pictures)
 
 
 def read_pair(jpg: Path, bmp: Path, any_pair: bool = False, depth: levels.Depth | None = None) -> Pair:
-    """Read the luma of a JPG and its BMP.
+    """Read the luma of a JPG and its clean picture; where they differ in size, neither is decoded.
 
     Raises BadImage, also where the JPG cannot have been made from that BMP, unless any_pair is set.
     """
+    images.check_same_size(jpg, *(images.size_of(path) for path in (jpg, bmp)))
     coded, clean = images.read_coded_luma(jpg), images.read_luma(bmp, depth=depth)
     if coded.lossless:
         raise BadImage(f"{jpg.name}: lossless JPEG: nothing to learn from")
     decoded = metadata.upright(coded.samples, coded.orientation)
-    images.check_same_size(jpg, decoded, clean)
     if not any_pair:
         _check_belongs(jpg, coded, clean)
     own = None if coded.table is None else jpeg.coarseness(coded.table, 0)

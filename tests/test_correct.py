@@ -364,7 +364,7 @@ def test_bad_images_are_named_and_the_rest_is_done(tmp_path):
         "really a.jpg: is not a JPEG but PNG",
         "gone.jpg: cannot be read: No such file or directory",
         "large.jpg: 80x80 is over the limit of 2000 pixels (--max-pixels)",
-        "pair.jpg: the pair differs in size: JPG 40x40, BMP 41x40",
+        "pair.jpg: the pair differs in size: JPG 40x40, clean picture 41x40",
     ):
         assert f"left out: {line}" in printed
     assert "left out: cut.jpg: cannot be decoded: " in printed

@@ -579,13 +579,22 @@ def test_luma_of_a_jpeg_is_the_plane_that_it_codes(tmp_path: Path) -> None:
 
 
 def test_a_pair_of_two_sizes_is_named() -> None:
-    grey, colour = np.zeros((5, 7), np.uint8), np.zeros((5, 7, 3), np.uint8)
-    images.check_same_size(Path("folder/a.jpg"), grey, colour)
-    for other in (np.zeros((7, 5), np.uint8), np.zeros((5, 8, 3), np.uint8), np.zeros((4, 7), np.uint8)):
+    images.check_same_size(Path("folder/a.jpg"), (5, 7), (5, 7))
+    for other in ((7, 5), (5, 8), (4, 7)):
         with pytest.raises(BadImage) as raised:
-            images.check_same_size(Path("folder/a.jpg"), colour, other)
-        said = str(raised.value)
-        assert said.startswith("a.jpg: ") and f"JPG 7x5, BMP {other.shape[1]}x{other.shape[0]}" in said
+            images.check_same_size(Path("folder/a.jpg"), (5, 7), other)
+        said = f"the pair differs in size: JPG 7x5, clean picture {other[1]}x{other[0]}"
+        assert str(raised.value) == f"a.jpg: {said}"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.bmp"])
+def test_the_size_is_told_by_the_header_upright(tmp_path: Path, name: str) -> None:
+    options = {} if name == "a.bmp" else {"exif": turned(6)}
+    path = saved(tmp_path, name, photograph(40, 24), **options)
+    assert images.size_of(path) == ((40, 24) if options else (24, 40)) == images.read_pixels(path).shape[:2]
+    path.write_bytes(path.read_bytes()[:-100])
+    assert images.size_of(path) == ((40, 24) if options else (24, 40))
+    assert "over the limit" in reason(path, images.size_of, 959)
 
 
 # ---- pixels --------------------------------------------------------------------------------

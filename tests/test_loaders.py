@@ -153,16 +153,27 @@ def test_bad_small_and_lonely_images_are_named_and_the_rest_is_done(tmp_path):
     (data / "twin.jpeg").write_bytes((data / "twin.jpg").read_bytes())
     (data / "upper.JPEG").write_bytes((data / "good0.jpg").read_bytes())
     (data / "upper.BMP").write_bytes((data / "good0.bmp").read_bytes())
-    printed = run("load_train_data.py", tmp_path, "data", "train", "--all", status=1).out
-    assert "5 of 9 images used" in printed
+    (data / "sub").mkdir()
+    (data / "good0.jpg").rename(data / "sub/good.jfif")
+    Image.open(data / "good0.bmp").save(data / "sub/good.tif")
+    (data / "good0.bmp").unlink()
+    for kind in ("jpg", "bmp"):
+        (data / f"empty.{kind}").rename(data / f"sub/empty.{kind}")
+    (data / "sub/notes.txt").touch()
+    printed = run("load_train_data.py", tmp_path, "data", "train", "--all", "--recursive", status=1).out
+    assert "passed over: 1 .txt" in printed and "5 of 9 images used" in printed
     assert "skipped, no partner: 1 (lonely.jpg)" in printed
     assert "skipped, two of one name (rename or remove one): 1 (twin.jpeg + twin.jpg + twin.bmp)" in printed
     assert "skipped, smaller than 32x32: 1 (tiny)" in printed
     assert "left out as bad: 3" in printed
-    assert "sizes.jpg: the pair differs in size: JPG 64x64, BMP 64x65" in printed
-    assert "empty.jpg: is empty" in printed and re.search("cut.jpg: cannot be decoded: .*truncated", printed)
+    assert "sizes.jpg: the pair differs in size: JPG 64x64, clean picture 64x65" in printed
+    assert "left out: sub/empty.jpg: is empty" in printed and re.search(
+        "cut.jpg: cannot be decoded: .*truncated", printed
+    )
     assert len(read_patches(tmp_path / "train/train_1.tfrecords")[0]) == 5 * 2
-    span = json.loads((tmp_path / "train/split.json").read_text())["coarseness"]
+    written = json.loads((tmp_path / "train/split.json").read_text())
+    assert "sub/good" in written["sets"]["train"] and "sub/good" in written["digests"]
+    span = written["coarseness"]
     assert span == pytest.approx([5 / 3, 5], rel=0.01)  # of those that gave patches
 
 

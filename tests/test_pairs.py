@@ -1,6 +1,8 @@
 """car/pairs.py: what belongs to what, what is made of one picture; in real files."""
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_the_samples_are_pairs() -> None:
-    sources, lonely, twins = pairs.find_pairs(SAMPLES)
+    sources, lonely, twins, _ = pairs.find_pairs(SAMPLES)
     assert sources == [Source(name, SAMPLES / f"{name}.jpg", SAMPLES / f"{name}.bmp") for name in NAMES]
     assert lonely == twins == []
 
@@ -60,12 +62,13 @@ def test_pairs_whatever_the_case_and_those_without_a_partner(tmp_path: Path) -> 
         "f.bmp",
         "g.png",
     )
-    sources, lonely, twins = pairs.find_pairs(tmp_path)
+    sources, lonely, twins, passed = pairs.find_pairs(tmp_path)
     assert sources == [
         Source("a", tmp_path / "a.jpeg", tmp_path / "a.BMP"),
         Source("b", tmp_path / "b.JPG", tmp_path / "b.bmp"),
     ]
-    assert sorted(lonely) == ["c.jpg", "d.bmp", "f.bmp"] and twins == []
+    assert sorted(lonely) == ["c.jpg", "d.bmp", "d.png", "f.bmp", "g.png"] and twins == []
+    assert passed == ["passed over: 1 .txt, 1 hidden"]
 
 
 def test_clean_images_are_lossless_before_jpeg(tmp_path: Path) -> None:
@@ -84,8 +87,8 @@ def test_files_of_one_name_are_left_out_and_the_rest_is_taken(tmp_path: Path) ->
     touch(tmp_path, "d.jpg", "d.JPEG", "e.jpg", "e.png", "e.tif")
     pair = Source("b", tmp_path / "b.jpg", tmp_path / "b.bmp")
     found = pairs.find_pairs(tmp_path)
-    assert found.sources == [pair]
-    assert sorted(found.lonely) == ["d.JPEG", "d.jpg", "e.jpg"]
+    assert found.sources == [pair, Source("e", tmp_path / "e.jpg", tmp_path / "e.png")]
+    assert sorted(found.lonely) == ["d.JPEG", "d.jpg"]
     assert sorted(found.twins) == ["a.jpeg + a.jpg + a.bmp", "c.jpg + c.BMP + c.bmp"]
     # As clean images: where one is lossless, JPEGs of its name do not matter.
     found = pairs.find_clean(tmp_path)
@@ -95,6 +98,47 @@ def test_files_of_one_name_are_left_out_and_the_rest_is_taken(tmp_path: Path) ->
     ]
     assert found.lonely == []
     assert sorted(found.twins) == ["c.BMP + c.bmp", "d.JPEG + d.jpg", "e.png + e.tif"]
+
+
+def test_partners_of_other_types_where_no_bmp_is(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jfif", "a.tif", "a.PNG", "b.jpe", "b.TIFF", "c.jpg_large", "c.bmp", "c.png", "d.jpg")
+    touch(tmp_path, "d.tif", "d.tiff", "e.jpg", "e.webp")
+    found = pairs.find_pairs(tmp_path)
+    wanted = {"a.jfif": "a.PNG", "b.jpe": "b.TIFF", "c.jpg_large": "c.bmp"}
+    assert found.sources == [
+        Source(jpg[0], tmp_path / jpg, tmp_path / clean) for jpg, clean in wanted.items()
+    ]
+    assert found.lonely == ["e.jpg"] and found.twins == ["d.jpg + d.tif + d.tiff"]
+    assert found.passed == ["passed over: 1 .webp"]
+
+
+def test_trees_have_names_with_their_folders(tmp_path: Path) -> None:
+    (tmp_path / "sub/deep").mkdir(parents=True)
+    touch(tmp_path, "a.jpg", "a.bmp", "sub/a.jpg", "sub/a.png", "sub/deep/a.JPG", "sub/deep/b.bmp")
+    found = pairs.find_pairs(tmp_path, recursive=True)
+    assert found.sources == [
+        Source("a", tmp_path / "a.jpg", tmp_path / "a.bmp"),
+        Source("sub/a", tmp_path / "sub/a.jpg", tmp_path / "sub/a.png"),
+    ]
+    assert found.lonely == ["sub/deep/a.JPG", "sub/deep/b.bmp"] and not found.passed
+    names = [source.name for source in pairs.find_clean(tmp_path, recursive=True).sources]
+    assert names == ["a", "sub/a", "sub/deep/a", "sub/deep/b"]
+    found = pairs.find_pairs(tmp_path)
+    assert [source.name for source in found.sources] == ["a"]
+    assert found.passed == ["4 more pictures lie in the subfolder sub, passed over: --recursive takes them"]
+
+
+def test_a_pair_of_two_sizes_is_told_by_the_headers(tmp_path: Path) -> None:
+    """Neither is decoded: this clean picture has no pixels at all in its file."""
+    Image.new("L", (64, 64)).save(tmp_path / "a.jpg")
+    head = struct.pack(">IIBBBBB", 22000, 22000, 16, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", b""), (b"IEND", b"")]
+    data = b"".join(
+        struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks
+    )
+    (tmp_path / "a.bmp").write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    with pytest.raises(BadImage, match=r"differs in size: JPG 64x64, clean picture 22000x22000$"):
+        pairs.read_pair(tmp_path / "a.jpg", tmp_path / "a.bmp")
 
 
 # ---- reading -------------------------------------------------------------------------------
@@ -155,7 +199,7 @@ def test_pictures_of_two_sizes_are_refused_even_so(tmp_path: Path) -> None:
     clean = luma("camera.bmp")[:64, :80]
     paths = save_pair(tmp_path, clean, np.ascontiguousarray(clean.T))
     for any_pair in (False, True):
-        with pytest.raises(BadImage, match=r"p\.jpg: .*JPG 80x64, BMP 64x80"):
+        with pytest.raises(BadImage, match=r"p\.jpg: .*JPG 80x64, clean picture 64x80"):
             pairs.read_pair(*paths, any_pair)
 
 

@@ -56,6 +56,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"of --format jpg, 1..100; the colours are not coarsened, 4:4:4 ({JPEG_QUALITY})",
     )
     parser.add_argument(
+        "--bits",
+        type=int,
+        choices=(8, 16),
+        default=8,
+        help="of png and tiff: 16 keep what the net tells between two grey levels; pictures of 16 bits have "
+        "them anyway (8)",
+    )
+    parser.add_argument(
         "--suffix", default="_car", metavar="TEXT", help="ends the results' names; may be empty (_car)"
     )
     parser.add_argument(
@@ -111,10 +119,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
-        "--bits",
+        "--truth-bits",
         type=cli.whole_number(9, 16),
         metavar="N",
-        help="bits that grey clean images of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
+        help="bits that grey pictures of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
     )
     parser.add_argument(
         "--max-pixels",
@@ -127,6 +135,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.jpeg_quality and args.format != "jpg":
         parser.error("argument --jpeg-quality: only with --format jpg")
     args.jpeg_quality = args.jpeg_quality or JPEG_QUALITY
+    if args.bits == 16 and args.format not in ("png", "tiff"):
+        parser.error("argument --bits: 16 only with --format png or tiff")
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
     if bad := sorted(set(args.suffix) & set('<>:"/\\|?*\0')):
@@ -178,6 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         luma_only=args.luma_only,
         input_types=args.input_types,
         max_pixels=args.max_pixels,
+        bits=args.bits,
     )
     args.results.mkdir(parents=True, exist_ok=True)
     with files.part_locked(args.results, args.part, args.parts) as lock:
@@ -194,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts=args.parts,
             weights=weights.digest_of(bank),
             inputs=inputs,
-            depth=levels.Depth(args.bits),
+            depth=levels.Depth(args.truth_bits, "--truth-bits"),
             found=found.pictures,
         )
         job = dataclasses.replace(job, told_apart=jobs.tell_apart_beside(lock, job, found.pictures))

@@ -65,7 +65,7 @@ class PlaneFound(NamedTuple):
 class Corrected(NamedTuple):
     """A corrected image."""
 
-    pixels: Levels  # uint8 [H, W] or [H, W, 3] RGB, upright; uint16 [H, W] of grey pictures of 16 bits
+    pixels: Levels  # uint8 or uint16, [H, W] or [H, W, 3] RGB, upright; 0..white
     before: Levels  # the same, as the file decodes
     about: metadata.Metadata
     planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected; none of a lossless JPEG
@@ -89,6 +89,7 @@ class Corrector:
         ignore_header: bool = False,
         luma_only: bool = False,
         input_types: Sequence[str] = (),
+        bits: int = 8,
         core_side: int = CORE_SIDE,
         halo: int = weights.RADIUS,
         max_pixels: int = images.MAX_PIXELS,
@@ -98,11 +99,15 @@ class Corrector:
         strength: the part of the correction that is applied, 0..1. ensemble: the mean over all eight flips
         and turns. ignore_header: the net under None for every plane, and no limits. luma_only: Cb, Cr stay.
         input_types: of pictures that are taken beside JPEGs, of find.OTHER_TYPES.
+        bits: of the results' levels at the least, 8 or 16; grey level 255 is 65535 of 16 bits.
         core_side: of a tile, in pixels. halo: neighbours around it, weights.RADIUS, or 0 for isolated tiles;
         that for which the nets' forward was made. max_pixels: larger files are refused.
         """
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}; it must be 0..1")
+        if bits not in (8, 16):
+            raise ValueError(f"bits is {bits}; it must be 8 or 16")
+        self.bits = bits
         self.nets, self.strength, self.ensemble = dict(nets), strength, ensemble
         self.ignore_header, self.luma_only, self.max_pixels = ignore_header, luma_only, max_pixels
         self.core_side, self.halo, self.input_types = core_side, halo, tuple(input_types)
@@ -174,7 +179,7 @@ class Corrector:
         """Put an image together from its planes; made: of through_nets, used up.
 
         A change is kept to what the file's table allows, where there is one. Luma's goes to R, G and B alike,
-        chroma's by JFIF's matrix. At strength 0 the pixels are those of the file.
+        chroma's by JFIF's matrix. At strength 0 the pixels are those of the file, times 257 in 16 bits.
         """
         found: list[PlaneFound] = []
         for plane, (change, chosen) in zip(picture.planes, made, strict=True):
@@ -187,11 +192,14 @@ class Corrector:
                 own = jpeg.coarseness(plane.table, len(found))
             change *= self.strength * chosen.strength
             found.append(PlaneFound(own, chosen, _mean_size(change)))
-        pixels = _with_changes(picture.pixels, [change for change, _ in made], picture.white)
+        decoded, white = picture.pixels, picture.white
+        if self.bits == 16 and decoded.dtype == np.uint8:
+            decoded, white = decoded.astype(np.uint16) * 257, 65535
+        pixels = _with_changes(decoded, [change for change, _ in made], white)
         turn, alpha = picture.about.orientation, picture.alpha
-        pixels, before = (metadata.upright(p, turn) for p in (pixels, picture.pixels))
+        pixels, before = (metadata.upright(p, turn) for p in (pixels, decoded))
         alpha = None if alpha is None else metadata.upright(alpha, turn)
-        return Corrected(pixels, before, picture.about, tuple(found), alpha, picture.white)
+        return Corrected(pixels, before, picture.about, tuple(found), alpha, white)
 
     def _without_header(self, pixels: Pixels) -> images.Decoded:
         grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)

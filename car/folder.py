@@ -186,6 +186,8 @@ def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
         "--luma-only": corrector.luma_only,
         "--overlap": corrector.halo,
     }
+    if corrector.bits != 8:
+        settings["--bits"] = corrector.bits
     if not corrector.halo:  # else no tile is seen in the result
         settings["--patch-size"] = corrector.core_side
     return settings

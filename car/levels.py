@@ -21,6 +21,7 @@ class Depth:
     """How many bits images of 16 bits use, and what was found of those that were read with it."""
 
     bits: int | None = None  # 9..16; None: 12 where no level is higher, else 16
+    option: str = "--bits"  # by which people tell the bits
     images: int = 0  # that were read
     found: int = 0  # of them those that were taken for 12 bits, as nothing said it
 
@@ -28,7 +29,8 @@ class Depth:
         """What was found, for people; nothing where no image was taken for 12 bits."""
         if not self.found:
             return ""
-        return f"{self.found} of {self.images} images use {SCANNER_BITS} of 16 bits: scaled by that (--bits)"
+        some = f"{self.found} of {self.images} images"
+        return f"{some} use {SCANNER_BITS} of 16 bits: scaled by that ({self.option})"
 
     def white_of(self, levels: npt.NDArray[Any]) -> int:
         """The level that is white in grey levels [H, W] of 16 bits. Raises BadImage for what is above."""
@@ -37,7 +39,7 @@ class Depth:
             raise BadImage("has grey levels outside 0..65535")
         bits = self.bits or (SCANNER_BITS if highest < 2**SCANNER_BITS else 16)
         if highest >= 2**bits:
-            raise BadImage(f"has grey level {highest}, which {bits} bits do not hold (--bits)")
+            raise BadImage(f"has grey level {highest}, which {bits} bits do not hold ({self.option})")
         self.found += self.bits is None and bits == SCANNER_BITS
         return int(2**bits - 1)
 
@@ -46,7 +48,7 @@ def as_8_bits(levels: Levels, white: int) -> Pixels:
     """Levels of 0..white as 0..255, uint8 of the same shape, to the nearest."""
     if levels.dtype == np.uint8:
         return levels
-    return ((levels.astype(np.int64) * 510 + white) // (2 * white)).astype(np.uint8)
+    return ((levels.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
 
 
 def is_colour_of_16_bits(image: Image.Image) -> bool:

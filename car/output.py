@@ -1,8 +1,8 @@
 """A picture written to a file in one of five formats, with all that the format holds of its metadata.
 
-TIFF is written here and not by Pillow, which writes EXIF again: what points into it, as a MakerNote does, is
-broken by that. The EXIF is a TIFF file itself, so the file begins with it, byte for byte, and its own first
-directory follows behind the pixels (TIFF 6.0).
+Pillow writes them, but for two. Of 16 bits it knows no colours: such a PNG is its own in all but the pixels.
+And in a TIFF it writes EXIF again, which breaks what points into it, as a MakerNote does: here the file
+begins with the EXIF, a TIFF file itself, byte for byte, and a directory follows behind the pixels (TIFF 6.0).
 """
 
 import io
@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from car import metadata, segments
 from car.arrays import Levels, Pixels, Pixels16
@@ -23,7 +23,7 @@ from car.metadata import Metadata
 JPEG_QUALITY = 95
 LARGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # in pixels; libjpeg's, and the format's
 LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels, so that places have 32 bits where nothing can be compressed
-STRIP_BYTES = 2**18  # of a TIFF's pixels, before they are compressed
+STRIP_BYTES = 2**18  # of pixels that are compressed together
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7  # types of TIFF
 WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, DESCRIPTION = 256, 257, 258, 259, 262, 270  # tags
 STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR, EXTRA = 273, 277, 278, 279, 284, 317, 338
@@ -57,16 +57,18 @@ def write(
 ) -> None:
     """Write upright pixels, uint8 [H, W] or RGB [H, W, 3], to a file that is at its beginning.
 
-    form: of metadata.HELD; TIFF and grey PNG hold uint16 too. What was a JPEG lies in a new one as it was
-    coded, with the segments that it had.
-    alpha: opacity, uint8 [H, W], of uint8 pixels; dropped where metadata.HELD_OF_PIXELS has none.
+    form: of metadata.HELD; TIFF and PNG hold uint16 too. What was a JPEG lies in a new one as it was coded,
+    with the segments that it had.
+    alpha: opacity, uint8 [H, W]; dropped where metadata.HELD_OF_PIXELS has none.
     """
     if alpha is not None and "transparency" in metadata.HELD_OF_PIXELS[form]:
-        pixels = np.dstack([pixels, alpha])
+        pixels = np.dstack([pixels, alpha if pixels.dtype == np.uint8 else alpha.astype(np.uint16) * 257])
     if form == "jpg":
         file.write(_jpeg(pixels.astype(np.uint8, copy=False), about, jpeg_quality))
     elif form == "tiff":
         _write_tiff(file, pixels, about)
+    elif pixels.dtype == np.uint16:
+        _write_png_of_16_bits(file, pixels, about)
     else:
         Image.fromarray(pixels).save(file, form.upper(), **_options(about, form))
 
@@ -99,6 +101,37 @@ def _options(about: Metadata, form: str) -> dict[str, Any]:
         if comment:
             texts.add_text("Comment", metadata.decoded(comment))
     return held
+
+
+def _write_png_of_16_bits(file: IO[bytes], pixels: Pixels | Pixels16, about: Metadata) -> None:
+    """Write Pillow's PNG of one black pixel, with its size, depth and data replaced (PNG 3rd edition)."""
+    small = io.BytesIO()
+    Image.fromarray(np.zeros_like(pixels[:1, :1], np.uint8)).save(small, "PNG", **_options(about, "png"))
+    file.write(small.getvalue()[:8])
+    small.seek(8)
+    while start := small.read(8):  # of a chunk: length of its data, kind
+        kind, data = start[4:], small.read(int.from_bytes(start[:4], "big"))
+        small.seek(4, io.SEEK_CUR)  # its checksum
+        if kind == b"IHDR":
+            putchunk(file, kind, struct.pack(">IIB", pixels.shape[1], pixels.shape[0], 16), data[9:])
+        elif kind == b"IDAT":
+            for strip in _deflated_rows(pixels):
+                putchunk(file, kind, strip)
+        else:
+            putchunk(file, kind, data)
+
+
+def _deflated_rows(pixels: Pixels | Pixels16) -> Iterator[bytes]:
+    """The data of a PNG's pixels: each byte less the one above it, the filter Up (section 9.2)."""
+    compressing, up, rows = zlib.compressobj(), 2, _rows_in_strip(pixels)
+    above = np.zeros((1, pixels[0].nbytes), np.uint8)
+    for top in range(0, len(pixels), rows):
+        samples = pixels[top : top + rows].astype(f">u{pixels.itemsize}").view(np.uint8)
+        samples = samples.reshape(-1, above.size)
+        filtered = np.diff(samples, axis=0, prepend=above)
+        above = samples[-1:]
+        yield compressing.compress(np.insert(filtered, 0, up, axis=1).tobytes())
+    yield compressing.flush()
 
 
 # ---- TIFF ----------------------------------------------------------------------------------

@@ -471,6 +471,8 @@ def test_faults_of_the_user_are_said_in_a_line(tmp_path, args, told):
         (["data", "results", "--jpeg-quality", "90"], "only with --format jpg"),
         (["data", "results", "--format", "jpg", "--jpeg-quality", "101"], "whole number of 1 to 100"),
         (["data", "results", "--format", "gif"], "invalid choice"),
+        (["data", "results", "--format", "webp", "--bits", "16"], "16 only with --format png or tiff"),
+        (["data", "results", "--bits", "12"], "invalid choice"),
     ],
 )
 def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):
@@ -521,9 +523,11 @@ def test_a_truth_of_12_bits_is_scaled_by_them_or_as_told(tmp_path):
         tmp_path / "data/a.bmp", "PNG"
     )
     printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results").out
-    assert "grey of 16 bits: 1 of 1 images use 12 of 16 bits: scaled by that (--bits)" in printed
+    assert "grey of 16 bits: 1 of 1 images use 12 of 16 bits: scaled by that (--truth-bits)" in printed
     with open(tmp_path / "results/figures.csv", newline="") as file:
         row = next(csv.DictReader(file))
     assert 20 < float(next(value for key, value in row.items() if "psnr" in key)) < 50
-    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--bits", 11, status=1).out
-    assert "which 11 bits do not hold (--bits)" in printed
+    printed = run(
+        "run_car_images.py", tmp_path, "pretrained", "data", "results", "--truth-bits", 11, status=1
+    ).out
+    assert "which 11 bits do not hold (--truth-bits)" in printed

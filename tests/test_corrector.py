@@ -346,6 +346,29 @@ def test_pixels_without_a_header(size: tuple[int, int]) -> None:
     assert_pixels(grey.pixels, luma + change)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_results_of_16_bits_keep_what_is_between_two_levels(mode: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = coded(photograph(40, 24, mode), exif=exif)
+    nets: dict[float | None, Net] = {None: Net(box, NO_GAINS)}
+    coarse = Corrector(nets).correct(data)
+    fine = Corrector(nets, bits=16).correct(data)
+    assert fine.pixels.dtype == fine.before.dtype == np.uint16 and (coarse.white, fine.white) == (255, 65535)
+    np.testing.assert_array_equal(fine.before, coarse.before.astype(int) * 257)
+    np.testing.assert_array_equal(np.rint(fine.pixels / 257), coarse.pixels)
+    assert len(np.unique(fine.pixels % 257)) > 150  # not only whole grey levels
+    plane = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
+    if mode == "L":  # by hand
+        change = np.rot90(whole(box, plane) - plane, -1)
+        limit = np.rint(257 * np.clip(coarse.before + change, 0, 255))
+        assert np.abs(Corrector(nets, bits=16, ignore_header=True).correct(data).pixels - limit).max() <= 1
+    still = Corrector(nets, bits=16, strength=0.0).correct(data)
+    np.testing.assert_array_equal(still.pixels, still.before)
+    with pytest.raises(ValueError, match="bits is 12"):
+        Corrector(nets, bits=12)
+
+
 @pytest.mark.parametrize(
     "pixels",
     [

@@ -356,6 +356,24 @@ def test_a_jpeg_that_does_not_change_is_copied(
     assert Image.open(job.results / "c_car.jpg").mode == "RGB"
 
 
+@pytest.mark.parametrize("form", ["png", "tiff"])
+def test_a_result_of_16_bits(job: Job, form: str, capsys: Capture) -> None:
+    def between(tiles: Array, contrast: float) -> Array:
+        return lighter(tiles, contrast) + np.float32(0.5 + 2 / 257)
+
+    fine = dataclasses.replace(job, format=form)
+    folder.correct_all(fine, corrector(between, bits=16), jpegs(job))
+    for name in "abc":
+        before = pixels(job.data / f"{name}.jpg").astype(int)
+        wanted = np.clip(before * 257 + 3 * 257 + 128 + 2, 0, 65535)
+        upper = pixels(job.results / f"{name}_car.{form}")  # all that Pillow reads
+        assert np.abs(upper - (wanted - 1) // 256).max() <= 1 and (upper == wanted // 256).mean() > 0.9
+    assert "holds no" not in capsys.readouterr().out
+    skip = dataclasses.replace(fine, skip_existing=True)
+    with pytest.raises(UserError, match="--bits 16 there, not set now"):
+        folder.correct_all(skip, corrector(between), jpegs(job))
+
+
 @pytest.mark.parametrize("link", ["none", "symlink_to", "hardlink_to"])
 def test_no_picture_is_overwritten(job: Job, capsys: Capture, link: str) -> None:
     """Results of an earlier run, which may be replaced otherwise, are now pictures to be corrected."""

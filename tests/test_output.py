@@ -107,6 +107,35 @@ def test_a_webp_holds_exif_profile_and_xmp() -> None:
     assert metadata.left_behind(ALL, "webp") == ("iptc", "comment", "density")
 
 
+def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    """(kind, data) of a PNG's chunks."""
+    place, chunks = 8, []
+    while place < len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        held = data[place + 8 : place + 8 + length]
+        assert data[place + 8 + length :][:4] == struct.pack(">I", zlib.crc32(kind + held))
+        chunks.append((kind, held))
+        place += 12 + length
+    return chunks
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (300, 500, 3), (1, 1, 3)])
+def test_a_png_of_16_bits_by_the_specification(shape: tuple[int, ...]) -> None:
+    pixels = noise(*shape, dtype=np.uint16)
+    data, of_8_bits = written(pixels, ALL, "png"), written(pixels.astype(np.uint8), ALL, "png")
+    chunks, plain = chunks_of(data), chunks_of(of_8_bits)
+    assert data[:8] == of_8_bits[:8] and chunks[0][1] == plain[0][1][:8] + b"\x10" + plain[0][1][9:]
+    coded = zlib.decompress(b"".join(held for kind, held in chunks if kind == b"IDAT"))
+    rows = np.frombuffer(coded, np.uint8).reshape(shape[0], -1)
+    assert (rows[:, 0] == 2).all()
+    samples = np.cumsum(rows[:, 1:], axis=0, dtype=np.uint8).view(">u2").reshape(shape)
+    np.testing.assert_array_equal(samples, pixels)
+    rest = [[chunk for chunk in some[1:] if chunk[0] != b"IDAT"] for some in (chunks, plain)]
+    assert rest[0] == rest[1] and len(rest[0]) >= 6  # all metadata
+    as_pillow_reads_it = pixels if len(shape) == 2 else pixels >> 8
+    np.testing.assert_array_equal(np.asarray(opened(data)), as_pillow_reads_it)
+
+
 # ---- TIFF ----------------------------------------------------------------------------------
 
 
@@ -185,6 +214,18 @@ def test_iptc_is_found_among_the_blocks_of_photoshop() -> None:
     named = b"8BIM\x04\x04\x02ab\0" + struct.pack(">I", 3) + b"xyz"
     assert metadata.iptc_of(named) == b"xyz"
     assert [metadata.iptc_of(some) for some in (b"", other, b"8BIM\x04\x04")] == [b""] * 3
+
+
+def test_opacity_beside_16_bits() -> None:
+    pixels, alpha = noise(4, 5, 3, dtype=np.uint16), noise(4, 5)
+    file = io.BytesIO()
+    output.write(file, pixels, Metadata(), "tiff", alpha=alpha)
+    found = undone(file.getvalue())
+    np.testing.assert_array_equal(found[..., :3], pixels)
+    np.testing.assert_array_equal(found[..., 3], alpha.astype(int) * 257)
+    file = io.BytesIO()
+    output.write(file, pixels, Metadata(), "png", alpha=alpha)
+    np.testing.assert_array_equal(np.asarray(opened(file.getvalue()))[..., 3], alpha)
 
 
 # ---- JPEG ----------------------------------------------------------------------------------

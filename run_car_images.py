@@ -6,7 +6,7 @@
 log is the folder that train_car.py wrote; `pretrained` means the weights that came with this.
 data may also be one picture, or a text file with a path in each line.
 Where NAME.bmp (or .png, .tif) stands beside NAME.jpg, MSE, PSNR and SSIM against it are printed before and
-after, of the luma, and written to results/figures.csv.
+after, of the luma, with the PSNR of R, G and B, and written to results/figures.csv.
 """
 
 import argparse

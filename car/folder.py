@@ -87,9 +87,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
     before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, pixels))
     if job.compare:
         pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
-    row = None
-    if truth is not None:
-        row = figures.measure(job.name(picture), *(levels.luma_of(shown) for shown in (before, after, truth)))
+    measured = None if truth is None else figures.measure(before, after, truth)
     same = None
     if job.format == "jpg" and not about.from_cmyk and np.array_equal(pixels, corrected.before):
         with images.reading(picture.name):
@@ -107,7 +105,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
     left = (*metadata.left_behind(about, job.format), *_lost_of_pixels(corrected, job.format))
     damaged = about.noted + (() if job.format == "jpg" else about.lost)  # a JPEG has it as it was
     behind = () if same else about.behind
-    return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, row, behind, bool(same))
+    return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, measured, behind, bool(same))
 
 
 def _lost_of_pixels(corrected: Corrected, form: str) -> list[str]:
@@ -166,7 +164,7 @@ class CsvWriter:
     def __init__(self, path: Path, progress: cli.Progress) -> None:
         self.path, self._progress, self._next = path, progress, 0.0
 
-    def write_if_due(self, rows: dict[str, figures.Row]) -> None:
+    def write_if_due(self, rows: dict[str, figures.Figures]) -> None:
         """Write the whole file, if the last time is long enough ago."""
         began = self._progress.seconds
         if began > self._next:
@@ -233,8 +231,8 @@ def correct_all(
             outcome.finer += saying.is_finer(saved.planes)
             if not saved.planes:
                 outcome.lossless.append(picture.name)
-            if saved.row:
-                outcome.rows[saved.row.name] = saved.row
+            if saved.figures:
+                outcome.rows[job.name(picture)] = saved.figures
                 csv.write_if_due(outcome.rows)
     if outcome.rows:
         figures.write(job.figures, outcome.rows)

@@ -186,7 +186,7 @@ def clear_leftovers(job: Job, pictures: Sequence[Picture]) -> None:
 
 
 def done_already(
-    job: Job, journal: Journal, pictures: Sequence[Picture], rows: Mapping[str, figures.Row]
+    job: Job, journal: Journal, pictures: Sequence[Picture], rows: Mapping[str, figures.Figures]
 ) -> set[Picture]:
     """The pictures whose results are there; no image is opened.
 

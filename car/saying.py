@@ -23,7 +23,7 @@ class Saved(NamedTuple):
     left: tuple[str, ...]  # fields of the metadata that the result's format cannot hold
     damaged: tuple[str, ...]  # what was damaged, in words for people
     planes: tuple[PlaneFound, ...]
-    row: figures.Row | None  # None where no BMP stands beside the JPEG
+    figures: figures.Figures | None  # None where no clean picture stands beside it
     behind: tuple[str, ...] = ()  # what else the file held, in words for people
     copied: bool = False  # the result is the JPEG itself, byte by byte
 
@@ -38,7 +38,7 @@ class Outcome:
     bad: list[str] = field(default_factory=list)  # names
     finer: int = 0  # of those begun, left as they are: finer than what the weights were trained on
     lossless: list[str] = field(default_factory=list)  # names of lossless JPEGs, which stay as they are
-    rows: dict[str, figures.Row] = field(default_factory=dict)  # by name, of those with a BMP
+    rows: dict[str, figures.Figures] = field(default_factory=dict)  # by name, of those with a clean picture
 
 
 # ---- what is said --------------------------------------------------------------------------
@@ -71,8 +71,8 @@ class Saying:
             cli.detail(f"{name}: nothing changes, the result is the file itself: no generation lost")
         described = "; ".join(map(describe, COMPONENTS, saved.planes))
         cli.detail(f"{name}: {described or 'lossless JPEG, nothing to correct'}")
-        if saved.row:
-            cli.say(figures.describe(saved.row))
+        if saved.figures:
+            cli.say(f"{name}: {figures.describe(saved.figures)}")
         self._pixels += saved.pixels
         rate = self._pixels / self._progress.seconds / 1e6
         self._progress.step(note=f"{rate:.2f} megapixels a second")
@@ -130,6 +130,6 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     if outcome.finer:
         cli.say(f"left as they are: {outcome.finer}, finer than the JPGs that the weights were trained on")
     if outcome.rows:
-        cli.say(figures.describe(figures.summary(outcome.rows)))
+        cli.say(figures.describe_mean(list(outcome.rows.values())))
     if outcome.bad:
         cli.say(f"left out as bad: {some_of(outcome.bad)}")

@@ -22,7 +22,7 @@ from reference import Array, plain_ssim
 from car import cli, figures, folder, saying, stop
 from car.correct import NO_GAINS, Corrector, Net
 from car.errors import BadImage, Stopped, UserError
-from car.figures import Row
+from car.figures import Figures
 from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
@@ -50,8 +50,7 @@ def pixels(path: Path) -> Array:
     return np.asarray(Image.open(path))
 
 
-def row(name: str) -> Row:
-    return Row(name, 4.0, 1.0, 42.0, 48.0, 0.5, 0.75)
+ROW = Figures(4.0, 1.0, 42.0, 48.0, 0.5, 0.75, 40.0, 41.0)
 
 
 @pytest.fixture(autouse=True)
@@ -143,16 +142,16 @@ def test_an_image_is_saved_and_measured(job: Job) -> None:
     np.testing.assert_array_equal(pixels(job.results / "a_car.bmp"), made.pixels)
     assert Image.open(job.results / "a_car.bmp").format == "BMP"
     assert (saved.pixels, saved.left, saved.damaged, saved.planes) == (24 * 16, (), (), made.planes)
-    assert saved.row is not None and saved.row.name == "a"
+    assert saved.figures is not None
     before, after, clean = (
-        np.asarray(Image.fromarray(picture).convert("L")).astype(float)
+        picture @ np.array([0.299, 0.587, 0.114])
         for picture in (pixels(job.data / "a.jpg"), made.pixels, truth)
     )
-    assert saved.row.mse_before == pytest.approx(((before - clean) ** 2).mean())
-    assert saved.row.mse_after == pytest.approx(((after - clean) ** 2).mean())
-    assert saved.row.ssim_after == pytest.approx(plain_ssim(after, clean))
-    assert saved.row.mse_before != saved.row.mse_after
-    assert folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None).row is None
+    assert saved.figures.mse_before == pytest.approx(((before - clean) ** 2).mean())
+    assert saved.figures.mse_after == pytest.approx(((after - clean) ** 2).mean())
+    assert saved.figures.ssim_after == pytest.approx(plain_ssim(after, clean))
+    assert saved.figures.mse_before != saved.figures.mse_after
+    assert folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None).figures is None
 
 
 def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
@@ -230,8 +229,8 @@ def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
         np.testing.assert_array_equal(pixels(job.results / f"{name}_car.bmp"), np.minimum(decoded + 3, 255))
     assert figures.read(job.figures) == outcome.rows and list(outcome.rows) == ["a", "c"]
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines[:2]] == ["a", "c"] and len(lines) == 3
-    assert lines[0] == figures.describe(outcome.rows["a"])
+    assert [line.split(":")[0] for line in lines[:2]] == ["a.jpg", "c.jpg"] and len(lines) == 3
+    assert lines[0] == f"a.jpg: {figures.describe(outcome.rows['a'])}"
     assert re.fullmatch(r"3/3 images, 00:00:0\d taken, \d+\.\d\d megapixels a second", lines[2])
 
 
@@ -256,7 +255,7 @@ def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) ->
     saying.say_outcome(job, outcome)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"corrected 2 of 3 images into {job.results}"
-    assert lines[1] == figures.describe(figures.summary(outcome.rows)) and lines[1].startswith("mean of 2")
+    assert lines[1] == figures.describe_mean(list(outcome.rows.values())) and lines[1].startswith("mean of 2")
     assert lines[2:] == ["left out as bad: 1 (b.jpg)"]
 
 
@@ -480,14 +479,14 @@ def test_twins_have_results_and_figures_of_their_own(job: Job) -> None:
 
 def test_a_result_whose_figures_are_missing_is_made_again(job: Job) -> None:
     folder.correct_all(job, corrector(), jpegs(job))
-    figures.write(job.figures, {"c": row("c")})  # as a kill just before the CSV leaves it
+    figures.write(job.figures, {"c": ROW})  # as a kill just before the CSV leaves it
     again = Job(job.data, job.results, skip_existing=True)
     outcome = folder.correct_all(again, corrector(), jpegs(job))
     assert (outcome.skipped, outcome.begun) == (2, 1) and set(outcome.rows) == {"a", "c"}
-    assert figures.read(job.figures) == outcome.rows and outcome.rows["c"] == row("c")
+    assert figures.read(job.figures) == outcome.rows and outcome.rows["c"] == ROW
     assert outcome.rows["a"].mse_before != 4
     # Without --skip-existing all is made, and nothing of the older CSV stays.
-    figures.write(job.figures, {"x": row("x")})
+    figures.write(job.figures, {"x": ROW})
     outcome = folder.correct_all(job, corrector(), jpegs(job))
     assert outcome.begun == 3 and csv_names(job.figures) == ["a", "c"]
 
@@ -616,14 +615,14 @@ def test_the_csv_is_written_so_seldom_that_it_costs_little(tmp_path: Path, monke
     clock = types.SimpleNamespace(seconds=0.5)
     write, took, written = figures.write, 0.0, []
 
-    def slow(path: Path, rows: dict[str, Row]) -> None:
+    def slow(path: Path, rows: dict[str, Figures]) -> None:
         write(path, rows)
         written.append(clock.seconds)
         clock.seconds += took
 
     monkeypatch.setattr(figures, "write", slow)
     csv = folder.CsvWriter(tmp_path / "figures.csv", cast(cli.Progress, clock))
-    rows = {"a": row("a")}
+    rows = {"a": ROW}
     csv.write_if_due(rows)
     assert figures.read(tmp_path / "figures.csv") == rows
     for seconds in (0.6, 10.4, 10.5, 10.51, 11.0, 20.5, 20.52):

@@ -11,7 +11,7 @@ import pytest
 
 from car import find, jobs
 from car.errors import BadImage, UserError
-from car.figures import Row
+from car.figures import Figures
 from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
@@ -25,8 +25,7 @@ def chosen(data: Path, log: Path, which: str | None) -> list[Path]:
     return [picture.path for picture in pictures]
 
 
-def row(name: str) -> Row:
-    return Row(name, 4.0, 1.0, 42.0, 48.0, 0.5, 0.75)
+ROW = Figures(4.0, 1.0, 42.0, 48.0, 0.5, 0.75)
 
 
 @pytest.fixture
@@ -223,11 +222,11 @@ def test_results_that_are_there_are_done(job: Job) -> None:
     journal = Journal(job.results, 1, 1, SETTINGS)
     make(job, journal, "a.jpg", "b.jpg", "c.jpg")
     journal = Journal(job.results, 1, 1, SETTINGS)
-    rows = {"a": row("a"), "c": row("c"), "d": row("d")}
+    rows = {"a": ROW, "c": ROW, "d": ROW}
     assert jobs.done_already(job, journal, [a, b, c], rows) == {a, b, c}
     assert jobs.done_already(job, journal, [a], rows) == {a}
     # A result without its figures is made again; one without a BMP has none.
-    assert jobs.done_already(job, journal, [a, b, c], {"c": row("c")}) == {b, c}
+    assert jobs.done_already(job, journal, [a, b, c], {"c": ROW}) == {b, c}
     assert jobs.done_already(job, journal, [a, b, c], {}) == {b}
     # Another format is another result; one that went away is none.
     assert jobs.done_already(Job(job.data, job.results, "png"), journal, [a, b, c], rows) == set()

@@ -63,14 +63,13 @@ def read(image: ImageFile, data: bytes) -> metadata.Metadata:
     xmp = texts.pop(XMP_TEXT, "").encode() or _bytes(image.info.get("xmp"))
     xmp = metadata.first_xmp([xmp] if xmp else [], [], lost)
     comment = texts.pop(COMMENT_TEXT, "").encode()
-    others = [f"{keyword}: {text}" for keyword, text in texts.items()]
-    comment = b"\n".join([*([comment] if comment else []), *(line.encode() for line in others)])
     iptc = _iptc(image) if isinstance(image, TiffImageFile) else b""
     return metadata.Metadata(
         *(orientation, exif, profile, xmp, iptc, comment, _density(image), tuple(lost)),
         noted=metadata.noted_of(image),
         behind=("further pictures (pages or frames)",) if getattr(image, "is_animated", False) else (),
         from_cmyk=image.mode == "CMYK",
+        texts=tuple(texts.items()),
     )
 
 

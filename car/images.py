@@ -244,6 +244,8 @@ def decode_picture(
 ) -> Decoded:
     """Decode the bytes of a file, as read_picture does; raises BadImage, and what Pillow raises."""
     name = _type_of(data).lower()
+    if name in OTHER_READERS and name not in types:
+        raise BadImage(f"is not a JPEG but {_type_of(data)} (--input-types {name} takes it)")
     if name not in types:
         return decode_jpeg(data, max_pixels)
     image = _open_as(OTHER_READERS[name], data, max_pixels)

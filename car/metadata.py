@@ -37,7 +37,7 @@ IPTC_BLOCK = b"8BIM\x04\x04"  # of Photoshop: its resource 0x0404
 # What each format of results holds, by the fields of Metadata.
 HELD: dict[str, tuple[str, ...]] = {
     "bmp": ("density",),
-    "png": ("exif", "icc_profile", "xmp", "comment", "density"),  # eXIf, iCCP, iTXt, tEXt or iTXt, pHYs
+    "png": ("exif", "icc_profile", "xmp", "comment", "density", "texts"),  # eXIf, iCCP, iTXt, tEXt, pHYs
     "jpg": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # their segments as they were
     "tiff": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # by tags; see output
     "webp": ("exif", "icc_profile", "xmp"),  # chunks EXIF, ICCP, XMP
@@ -67,6 +67,7 @@ class Metadata(NamedTuple):
     noted: tuple[str, ...] = ()  # what the reading found, in words for people
     segments: bytes = b""  # of a JPEG, those that hold in a new saving of the coded pixels
     from_cmyk: bool = False  # the pixels are RGB, those of the file were CMYK
+    texts: tuple[tuple[str, str], ...] = ()  # of a PNG, by keyword
     behind: tuple[str, ...] = ()  # what its file holds beside the picture, in words for people
 
 
@@ -89,14 +90,20 @@ def read(image: Image.Image, data: bytes = b"") -> Metadata:
     blocks = b"".join(_segments(image, "APP13", segments.PHOTOSHOP_START))
     iptc = blocks if IPTC_BLOCK in blocks else b""
     comment = _comment(_segments(image, "COM", b""), lost)
-    dpi = image.info.get("dpi", (0, 0))  # by JFIF, units 1 and 2 (JFIF 1.02)
-    density = dpi if min(dpi) > 0 else None
+    density = _density(image)
     return Metadata(
         *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), noted_of(image)),
         segments=segments.kept(data, image.mode == "CMYK"),
         behind=segments.behind(data),
         from_cmyk=image.mode == "CMYK",
     )
+
+
+def _density(image: JpegImageFile) -> tuple[float, float] | None:
+    """Dots an inch by JFIF, units 1 and 2 (JFIF 1.02); Pillow 11 does not know the second."""
+    an_inch = {1: 1.0, 2: 2.54}.get(image.info.get("jfif_unit", 0), 0.0)
+    across, down = (dots * an_inch for dots in image.info.get("jfif_density", (0, 0)))
+    return (across, down) if min(across, down) > 0 else None
 
 
 def _segments(image: JpegImageFile, marker: str, start: bytes) -> list[bytes]:
@@ -326,7 +333,7 @@ def held(metadata: Metadata, form: str) -> dict[str, Any]:
 
 def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
     """The fields of a picture's metadata that a format of HELD cannot hold."""
-    left = [name for name in HELD["jpg"] if getattr(metadata, name) and name not in HELD[form]]
+    left = [name for name in (*HELD["jpg"], "texts") if getattr(metadata, name) and name not in HELD[form]]
     if form == "jpg" and not metadata.segments:
         left += [name for name in ("xmp", "iptc", "comment") if not segments.fits(getattr(metadata, name))]
     return tuple(left)

@@ -94,8 +94,11 @@ def _options(about: Metadata, form: str) -> dict[str, Any]:
         held["dpi"] = density
     if form == "webp":
         return {"lossless": True, "exact": True, **held, **({"xmp": xmp} if xmp else {})}
-    if xmp or comment:
+    if xmp or comment or about.texts:
+        held.pop("texts", None)
         held["pnginfo"] = texts = PngInfo()
+        for keyword, text in about.texts:
+            texts.add_text(keyword, text)
         if xmp:
             texts.add_itxt("XML:com.adobe.xmp", xmp)
         if comment:

@@ -139,7 +139,7 @@ def test_the_bytes_say_what_a_picture_is(tmp_path: Path) -> None:
     path.write_bytes(encoded(image, "PNG"))
     assert images.read_picture(path, ["bmp", "png"]).pixels.tolist() == np.asarray(image).tolist()
     for types in ((), ("bmp", "tiff", "webp")):
-        with pytest.raises(BadImage, match=r"^a.jpg: is not a JPEG but PNG$"):
+        with pytest.raises(BadImage, match=r"^a.jpg: is not a JPEG but PNG \(--input-types png takes it\)$"):
             images.read_picture(path, types)
     path.write_bytes(b"GIF89a")
     with pytest.raises(BadImage, match=r"^a.jpg: is not a JPEG but GIF$"):
@@ -162,12 +162,22 @@ def test_metadata_of_a_png() -> None:
     texts.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
     texts.add_text("Comment", "Grüße")
     texts.add_text("Software", "a screen", zip=True)
+    texts.add_itxt("Titel", "ō")
     options = {"pnginfo": texts, "dpi": (300, 200), "exif": exif_of(), "icc_profile": PROFILE}
     about = decoded(encoded(photograph(40, 24), "PNG", **options)).about
     assert about.orientation == 6 and parsed(about.exif)[ORIENTATION] == 1 and NAME in about.exif
     assert (about.icc_profile, about.xmp) == (PROFILE, b"<x:xmpmeta/>")
-    assert about.comment.decode() == "Grüße\nSoftware: a screen"
+    assert about.comment.decode() == "Grüße" and about.texts == (("Software", "a screen"), ("Titel", "ō"))
     assert about.density == pytest.approx((300, 200), abs=0.02) and about.lost == ()
+
+
+def test_texts_stay_in_a_png_and_are_named_elsewhere() -> None:
+    about = metadata.Metadata(comment=b"a", texts=(("Software", "a screen"), ("Titel", "ō")))
+    found = decoded(written(about, "png")[1]).about
+    assert (found.comment, found.texts) == (about.comment, about.texts)
+    assert metadata.left_behind(about, "png") == () and metadata.left_behind(about, "tiff") == ("texts",)
+    only = about._replace(comment=b"")
+    assert decoded(written(only, "png")[1]).about == only
 
 
 def test_exif_that_a_png_holds_as_text() -> None:

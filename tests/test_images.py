@@ -267,7 +267,7 @@ def test_a_jpeg_that_lacks_its_end_alone_is_read(tmp_path: Path, options: dict[s
     restarts = [found.start() for found in re.finditer(b"\xff[\xd0-\xd7]", data)][-2:]
     for place in (*scans, *restarts, *range(len(data) - 40, len(data) - 2)):
         path.write_bytes(data[:place])
-        assert reason(path).startswith("cannot be decoded: ")
+        assert reason(path).startswith(("cannot be decoded: ", "its header is damaged"))
 
 
 def test_a_lossless_jpeg_that_lacks_its_end(tmp_path: Path) -> None:

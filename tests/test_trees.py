@@ -56,7 +56,7 @@ def test_a_tree_gives_the_same_tree(tree: Path) -> None:
         "Straße am Meer.png",
     ]
     assert "passed over: 1 .mp4\n" in printed and "2020/broken.jpg: its header is damaged" in printed
-    assert "corrected 5 of 6 images" in printed and "2020/a: MSE" in printed
+    assert "corrected 5 of 6 images" in printed and "2020/a.jpg: MSE" in printed
     told = "2019/Ürlaub/IMG 1.jpeg becomes 2019/Ürlaub/IMG 1.jpeg)"
     assert f"told apart from others of their name: 1 ({told}" in printed
     whole = {name: (tree / "photos/done" / name).read_bytes() for name in results_in(tree / "photos/done")}

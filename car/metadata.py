@@ -8,6 +8,7 @@ entries of 12 bytes (tag, type, count of values, the values or their place) and 
 
 import contextlib
 import io
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -33,6 +34,8 @@ Samples = TypeVar("Samples", Pixels, Pixels16)
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "F")  # of PIL
 EXIF_START = b"Exif\0\0"  # of APP1 (EXIF 2.32, 4.7.2)
 IPTC_BLOCK = b"8BIM\x04\x04"  # of Photoshop: its resource 0x0404
+
+TURN_IN_XMP = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8](?=[\"'<])")  # XMP part 2, 2.2.5
 
 # What each format of results holds, by the fields of Metadata.
 HELD: dict[str, tuple[str, ...]] = {
@@ -91,6 +94,10 @@ def read(image: Image.Image, data: bytes = b"") -> Metadata:
     iptc = blocks if IPTC_BLOCK in blocks else b""
     comment = _comment(_segments(image, "COM", b""), lost)
     density = _density(image)
+    if orientation >= 5 and density:
+        density = density[::-1]
+    if orientation != 1:
+        xmp = TURN_IN_XMP.sub(rb"\g<1>1", xmp)
     return Metadata(
         *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), noted_of(image)),
         segments=segments.kept(data, image.mode == "CMYK"),

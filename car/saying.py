@@ -50,7 +50,7 @@ class Saying:
     def __init__(self, progress: cli.Progress, form: str) -> None:
         self._progress, self._pixels = progress, 0
         self._form, self._left_said = form, set[str]()  # of the results; fields of metadata that were named
-        self._behind_said = False  # what else files hold, which is said of the first alone
+        self._behind_said = set[str]()  # kinds of what else files hold, without their number
 
     def bad(self, reason: BadImage) -> None:
         """An image was left out."""
@@ -65,8 +65,10 @@ class Saying:
         for line in saved.damaged:
             cli.say(f"{name}: {line}")
         if saved.behind:
-            (cli.detail if self._behind_said else cli.say)(f"{name}: left out: {', '.join(saved.behind)}")
-            self._behind_said = True
+            kinds = {what.lstrip("0123456789 ") for what in saved.behind}
+            say = cli.detail if kinds <= self._behind_said else cli.say
+            say(f"{name}: not kept: {', '.join(saved.behind)}")
+            self._behind_said |= kinds
         if saved.copied:
             cli.detail(f"{name}: nothing changes, the result is the file itself: no generation lost")
         described = "; ".join(map(describe, COMPONENTS, saved.planes))

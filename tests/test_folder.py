@@ -302,13 +302,13 @@ def test_each_kind_of_lost_metadata_is_said_once(job: Job, capsys: Capture) -> N
     ]
 
 
-def test_what_stands_behind_a_picture_is_said_of_the_first(job: Job, capsys: Capture) -> None:
-    for name in "ab":
+def test_each_kind_of_what_stands_behind_a_picture_is_said_once(job: Job, capsys: Capture) -> None:
+    for name, behind in (("a", b"ftypmp42"), ("b", b"ftypisom"), ("c", b"ftypmp42, hdrgm: in another")):
         with open(job.data / f"{name}.jpg", "ab") as file:
-            file.write(b"\0\0\0\x18ftypmp42")
+            file.write(behind.replace(b"hdrgm:", b"http://ns.adobe.com/hdr-gain-map/1.0/"))
     folder.correct_all(job, corrector(), jpegs(job))
-    said = capsys.readouterr().out
-    assert "a.jpg: left out: a video" in said and "b.jpg: left out" not in said
+    said = [line for line in capsys.readouterr().out.splitlines() if "not kept" in line]
+    assert said == ["a.jpg: not kept: a video", "c.jpg: not kept: a gain map, a video"]
 
 
 @pytest.mark.parametrize("form", ["png", "tiff", "webp"])

@@ -392,6 +392,18 @@ def test_a_profile_of_which_a_part_is_missing() -> None:
     assert (found.icc_profile, found.lost) == (None, ("its ICC profile is damaged and was left out",))
 
 
+@pytest.mark.parametrize(
+    "written", ['tiff:Orientation="%d"', "tiff:Orientation = '%d'", "<tiff:Orientation>%d</tiff:"]
+)
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_what_is_told_of_the_old_grid_is_turned_too(written: str, orientation: int) -> None:
+    packet = "a %s b tiff:Orientations='6'"
+    exif = segment(0xE1, b"Exif\0\0" + tiff("<", directory("<", 8, [turn("<", orientation)])))
+    found = metadata.read(opened(exif, xmp_segment((packet % written % 6).encode()), dpi=(72, 144)))
+    assert found.xmp == (packet % written % (6 if orientation == 1 else 1)).encode()
+    assert found.density == ((144, 72) if orientation == 6 else (72, 144))
+
+
 # ---- what formats hold ---------------------------------------------------------------------
 
 

@@ -96,7 +96,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         if same and same.startswith(find.JPEG_START):  # another generation would lose something
             file.write(same)
         else:
-            held = pixels if "16 bits" in metadata.HELD_OF_PIXELS[job.format] else after
+            held = pixels if "depth of 16 bits" in metadata.HELD_OF_PIXELS[job.format] else after
             output.write(file, held, about, job.format, job.jpeg_quality, corrected.alpha)
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
@@ -110,7 +110,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
 
 def _lost_of_pixels(corrected: Corrected, form: str) -> list[str]:
     """What a format cannot hold of the pixels themselves, by the names of metadata.HELD."""
-    has = {"transparency": corrected.alpha is not None, "16 bits": corrected.white > 255}
+    has = {"transparency": corrected.alpha is not None, "depth of 16 bits": corrected.white > 255}
     return [name for name, is_there in has.items() if is_there and name not in metadata.HELD_OF_PIXELS[form]]
 
 

@@ -22,7 +22,7 @@ class Depth:
 
     bits: int | None = None  # 9..16; None: 12 where no level is higher, else 16
     option: str = "--bits"  # by which people tell the bits
-    images: int = 0  # that were read
+    images: int = 0  # of 16 bits that were read
     found: int = 0  # of them those that were taken for 12 bits, as nothing said it
 
     def describe(self) -> str:
@@ -40,6 +40,7 @@ class Depth:
         bits = self.bits or (SCANNER_BITS if highest < 2**SCANNER_BITS else 16)
         if highest >= 2**bits:
             raise BadImage(f"has grey level {highest}, which {bits} bits do not hold ({self.option})")
+        self.images += 1
         self.found += self.bits is None and bits == SCANNER_BITS
         return int(2**bits - 1)
 
@@ -75,7 +76,6 @@ def to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
 def as_stored(image: Image.Image, depth: Depth | None = None) -> tuple[Levels, int]:
     """The same, but uint16 [H, W] of grey images of 16 bits; and the level that is white. Raises BadImage."""
     depth = depth or Depth()
-    depth.images += 1
     if image.mode == "CMYK":
         image = _cmyk_to_rgb(image)
     if image.mode.startswith("I"):

@@ -48,12 +48,18 @@ HELD: dict[str, tuple[str, ...]] = {
 # The same of what belongs to the pixels themselves.
 HELD_OF_PIXELS: dict[str, tuple[str, ...]] = {
     "bmp": (),
-    "png": ("transparency", "16 bits"),
+    "png": ("transparency", "depth of 16 bits"),
     "jpg": (),
-    "tiff": ("transparency", "16 bits"),
+    "tiff": ("transparency", "depth of 16 bits"),
     "webp": ("transparency",),
 }
-NAMES = {"exif": "EXIF", "icc_profile": "ICC profile", "xmp": "XMP", "iptc": "IPTC"}  # others as they are
+NAMES = {
+    "exif": "EXIF",
+    "icc_profile": "ICC profile",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "texts": "further text",
+}  # others as they are
 
 
 class Metadata(NamedTuple):

@@ -103,6 +103,7 @@ def test_grey_of_16_bits_stays_so(kind: str) -> None:
     assert picture.pixels.dtype == np.uint16 and picture.pixels.tolist() == sixteen.tolist()
     assert picture.white == 65535 and picture.planes[0].samples.tolist() == [[0, 0, 1, 255, 255]]
     depth = levels.Depth()
+    images.decode_picture(encoded(photograph(9, 9), kind), ALL, depth=depth)  # of 8 bits, which do not count
     picture = images.decode_picture(encoded(Image.fromarray(sixteen >> 4), kind), ALL, depth=depth)
     assert picture.white == 4095 and picture.planes[0].samples.tolist() == [[0, 0, 0, 255, 255]]
     assert picture.pixels.tolist() == (sixteen >> 4).tolist()

@@ -114,6 +114,9 @@ def load(which: str, manual: str | None, argv: Sequence[str] | None) -> int:
     """Write the records of one set, "train" or "val". Returns the exit status."""
     args = arguments(manual, argv)
     cli.load_tensorflow()
+    from car import images
+
+    images.lift_limit_of_pillow()
     folder = args.records.resolve()  # a link to a folder stays one: what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     with files.locked(args.records, folder.with_name(f".{folder.name}.lock")):

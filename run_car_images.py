@@ -158,8 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = arguments(argv)
     cli.load_tensorflow()
     import model_car
-    from car import folder, jobs, levels, saying, weights
+    from car import folder, images, jobs, levels, saying, weights
 
+    images.lift_limit_of_pillow()
     if args.log.name == "pretrained" and not args.log.exists():
         args.log = model_car.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")

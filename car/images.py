@@ -122,8 +122,8 @@ def _open_as(kind: type[ImageFile], data: bytes, max_pixels: int) -> ImageFile:
     """Open an image by Pillow's reader of its type; only the header is read. Raises BadImage."""
     try:
         image = kind(io.BytesIO(data))
-    except Image.DecompressionBombError as error:  # of WebP alone, by Pillow's own limit
-        raise BadImage(f"has more pixels than can be read of a {kind.format}") from error
+    except Image.DecompressionBombError:
+        raise
     except Exception as error:  # whatever Pillow's parsing stumbles over
         raise BadImage("its header is damaged, cut, or of a kind that cannot be read") from error
     _check_size(image, max_pixels)
@@ -191,6 +191,14 @@ def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     return data
 
 
+def lift_limit_of_pillow() -> None:
+    """Take Pillow's own limit of pixels, for TIFF and WebP, from the whole process: max_pixels goes instead.
+
+    For scripts. It is one of the few things that a process has once.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+
+
 @contextlib.contextmanager
 def reading(name: str = "") -> Iterator[None]:
     """Let what reads an image raise nothing but BadImage, with its file's name, if any, and a reason."""
@@ -201,6 +209,8 @@ def reading(name: str = "") -> Iterator[None]:
         raise BadImage(f"{start}{error}") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
         said = str(error) or repr(error)
+        if isinstance(error, Image.DecompressionBombError):
+            said = "has more pixels than Pillow reads (PIL.Image.MAX_IMAGE_PIXELS)"
         if said.startswith("decoder error"):  # Pillow's number for whatever libtiff stumbled over
             said = "its pixels are damaged or cut"
         raise BadImage(f"{start}cannot be decoded: {said}") from error

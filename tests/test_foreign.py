@@ -155,6 +155,17 @@ def test_the_limit_of_pixels(kind: str) -> None:
         images.decode_picture(data, ALL, 1199)
 
 
+def test_pillows_own_limit_is_lifted_by_scripts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(photograph(40, 30), "TIFF")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    with images.reading(), pytest.raises(Image.DecompressionBombError):
+        decoded(data)
+    with pytest.raises(BadImage, match="more pixels than Pillow reads"), images.reading():
+        decoded(data)
+    images.lift_limit_of_pillow()
+    assert decoded(data).pixels.shape == (30, 40, 3)
+
+
 # ---- metadata ------------------------------------------------------------------------------
 
 

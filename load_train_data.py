@@ -69,7 +69,7 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
         "--bits",
         type=cli.whole_number(9, 16),
         metavar="N",
-        help="bits that grey clean images of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
+        help="bits that clean images of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
     )
     parser.add_argument("--all", action="store_true", help="the whole folder is this set; no split")
     parser.add_argument(

@@ -122,7 +122,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--truth-bits",
         type=cli.whole_number(9, 16),
         metavar="N",
-        help="bits that grey pictures of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
+        help="bits that pictures of 16 bits use, 9..16 (12 where no level is over 4095, else 16)",
     )
     parser.add_argument(
         "--max-pixels",

@@ -62,9 +62,7 @@ MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time
 class Decoded(NamedTuple):
     """A decoded picture on its coded grid, before any EXIF rotation."""
 
-    pixels: (
-        Levels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes; uint16 [H, W] of grey ones of 16 bits
-    )
+    pixels: Levels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes; uint16 of pictures of 16 bits
     planes: tuple[coded.Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
     about: metadata.Metadata
     alpha: Pixels | None = None  # opacity, uint8 [H, W]; None where all is opaque
@@ -259,12 +257,15 @@ def decode_picture(
     if name not in types:
         return decode_jpeg(data, max_pixels)
     image = _open_as(OTHER_READERS[name], data, max_pixels)
-    notes = ["its colours of 16 bits were read as 8"] if levels.is_colour_of_16_bits(image) else []
+    is_deep = levels.has_lower_bytes(image)  # asked for now: what is loaded has no tiles
     pixels, white = levels.as_stored(image, depth)
+    alpha = levels.alpha_of(image)
+    notes = ["its 16 bits were read as 8"] if is_deep and pixels.dtype == np.uint8 else []
+    notes += ["of its transparency 8 of 16 bits were read"] if is_deep and alpha is not None else []
     about = foreign.read(image, data)
     about = about._replace(noted=(*notes, *about.noted))
     planes = (coded.Plane(levels.luma_of(levels.as_8_bits(pixels, white)), None),)
-    return Decoded(pixels, planes, about, levels.alpha_of(image), white)
+    return Decoded(pixels, planes, about, alpha, white)
 
 
 def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:

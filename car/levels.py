@@ -1,6 +1,8 @@
 """Images of any mode and depth as uint8 grey or RGB."""
 
 import io
+import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +35,7 @@ class Depth:
         return f"{some} use {SCANNER_BITS} of 16 bits: scaled by that ({self.option})"
 
     def white_of(self, levels: npt.NDArray[Any]) -> int:
-        """The level that is white in grey levels [H, W] of 16 bits. Raises BadImage for what is above."""
+        """The level that is white in levels of 16 bits. Raises BadImage for what is above."""
         lowest, highest = int(levels.min()), int(levels.max())
         if lowest < 0 or highest > 65535:
             raise BadImage("has grey levels outside 0..65535")
@@ -52,13 +54,38 @@ def as_8_bits(levels: Levels, white: int) -> Pixels:
     return ((levels.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
 
 
-def is_colour_of_16_bits(image: Image.Image) -> bool:
+def has_lower_bytes(image: Image.Image) -> bool:
     """Whether an opened image has 16 bits a sample, of which Pillow gives the upper eight alone."""
     if not isinstance(image, ImageFile) or not image.tile or image.mode.startswith("I"):
         return False
-    args = image.tile[0].args
-    raw = args if isinstance(args, str) else str(args[0]) if args else ""
-    return ";16" in raw or _largest_level(image) == 65535
+    return ";16" in _raw_mode(image.tile[0].args) or _largest_level(image) == 65535
+
+
+def _raw_mode(args: Any) -> str:
+    """How the samples lie in the file, by the arguments of Pillow's decoder: "RGB;16B"."""
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def _colours_of_16_bits(image: Image.Image) -> npt.NDArray[np.uint16] | None:
+    """All 16 bits of an opened RGB or RGBA image: uint16 [H, W, 3]; None where they cannot be had.
+
+    Pillow has no such pixels, and takes the upper byte of each sample. Told that the bytes are in the other
+    order, it takes the lower one.
+    """
+    if not isinstance(image, ImageFile) or not image.tile or not isinstance(image.fp, io.BytesIO):
+        return None
+    order = re.fullmatch(r"(RGBX?|RGBA);16([BLN])", _raw_mode(image.tile[0].args))
+    if order is None:
+        return None
+    native = "L" if sys.byteorder == "little" else "B"
+    other = f"{order[1]};16{'B' if (native if order[2] == 'N' else order[2]) == 'L' else 'L'}"
+    lower = type(image)(io.BytesIO(image.fp.getvalue()))
+    lower.tile = [
+        tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
+        for tile in lower.tile
+    ]
+    upper, below = (np.asarray(part)[..., :3].astype(np.uint16) for part in (image, lower))
+    return upper * np.uint16(256) + below
 
 
 def _largest_level(image: Image.Image) -> int | None:
@@ -74,7 +101,7 @@ def to_plain(image: Image.Image, depth: Depth | None = None) -> Pixels:
 
 
 def as_stored(image: Image.Image, depth: Depth | None = None) -> tuple[Levels, int]:
-    """The same, but uint16 [H, W] of grey images of 16 bits; and the level that is white. Raises BadImage."""
+    """The same, but uint16 where an image has 16 bits; and the level that is white. Raises BadImage."""
     depth = depth or Depth()
     if image.mode == "CMYK":
         image = _cmyk_to_rgb(image)
@@ -87,12 +114,14 @@ def as_stored(image: Image.Image, depth: Depth | None = None) -> tuple[Levels, i
         image = image.convert(image.mode.upper())
     if image.mode == "F":
         raise BadImage("holds floating-point grey levels, whose range is not known")
-    has_16_bits = is_colour_of_16_bits(image)
+    if (colours := _colours_of_16_bits(image)) is not None:
+        return colours, depth.white_of(colours)
+    has_16_bits = has_lower_bytes(image)
     pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     # Of 12 bits the upper eight of 16 hold four, too few to be scaled.
     if has_16_bits and depth.bits != 16 and (depth.bits or pixels.max() < 16):
         bits = depth.bits or SCANNER_BITS
-        raise BadImage(f"uses {bits} of its 16 bits in colour, which cannot be read here; save it as 8 bits")
+        raise BadImage(f"uses {bits} of its 16 bits, which cannot be read here; save it as 8 bits")
     return pixels, 255
 
 

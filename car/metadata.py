@@ -74,7 +74,7 @@ class Metadata(NamedTuple):
     density: tuple[float, float] | None = None  # dots an inch, across and down
     lost: tuple[str, ...] = ()  # what was damaged and left out, in words for people
     noted: tuple[str, ...] = ()  # what the reading found, in words for people
-    segments: bytes = b""  # of a JPEG, those that hold in a new saving of the coded pixels
+    segments: bytes | None = None  # of a JPEG, those that hold in a new saving of the coded pixels
     from_cmyk: bool = False  # the pixels are RGB, those of the file were CMYK
     texts: tuple[tuple[str, str], ...] = ()  # of a PNG, by keyword
     behind: tuple[str, ...] = ()  # what its file holds beside the picture, in words for people
@@ -106,7 +106,7 @@ def read(image: Image.Image, data: bytes = b"") -> Metadata:
         xmp = TURN_IN_XMP.sub(rb"\g<1>1", xmp)
     return Metadata(
         *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), noted_of(image)),
-        segments=segments.kept(data, image.mode == "CMYK"),
+        segments=segments.kept(data, image.mode == "CMYK") if data else None,
         behind=segments.behind(data),
         from_cmyk=image.mode == "CMYK",
     )
@@ -347,7 +347,7 @@ def held(metadata: Metadata, form: str) -> dict[str, Any]:
 def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
     """The fields of a picture's metadata that a format of HELD cannot hold."""
     left = [name for name in (*HELD["jpg"], "texts") if getattr(metadata, name) and name not in HELD[form]]
-    if form == "jpg" and not metadata.segments:
+    if form == "jpg" and metadata.segments is None:
         left += [name for name in ("xmp", "iptc", "comment") if not segments.fits(getattr(metadata, name))]
     return tuple(left)
 

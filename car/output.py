@@ -75,7 +75,7 @@ def write(
 
 def _jpeg(pixels: Pixels, about: Metadata, quality: int) -> bytes:
     """Upright pixels as a JPEG, 4:4:4."""
-    if own := about.segments:  # whose EXIF has the orientation still
+    if (own := about.segments) is not None:  # whose EXIF has the orientation still
         pixels = metadata.turned_back(pixels, about.orientation)
     else:
         own = segments.made(

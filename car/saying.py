@@ -124,7 +124,7 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     done = outcome.begun - len(outcome.bad)
     cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
     if depth := job.depth.describe():
-        cli.say(f"grey of 16 bits: {depth}")
+        cli.say(f"pictures of 16 bits: {depth}")
     if outcome.lossless:
         cli.say(f"lossless JPEGs, nothing to correct, pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:

@@ -523,7 +523,7 @@ def test_a_truth_of_12_bits_is_scaled_by_them_or_as_told(tmp_path):
         tmp_path / "data/a.bmp", "PNG"
     )
     printed = run("run_car_images.py", tmp_path, "pretrained", "data", "results").out
-    assert "grey of 16 bits: 1 of 1 images use 12 of 16 bits: scaled by that (--truth-bits)" in printed
+    assert "pictures of 16 bits: 1 of 1 images use 12 of 16 bits: scaled by that (--truth-bits)" in printed
     with open(tmp_path / "results/figures.csv", newline="") as file:
         row = next(csv.DictReader(file))
     assert 20 < float(next(value for key, value in row.items() if "psnr" in key)) < 50

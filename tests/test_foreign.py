@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT, run
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
-from reference import Array, Tag, cmyk_profile, directory
+from reference import Array, Tag, cmyk_profile, directory, tiff
+from test_images import colour_of_16_bits
 
 from car import find, foreign, images, levels, metadata, output
 from car.correct import NO_GAINS, Corrector, Net
@@ -94,6 +95,62 @@ def test_transparency_of_a_palette_and_of_one_colour() -> None:
     picture = decoded(encoded(grey, "PNG", transparency=6))
     assert picture.alpha is not None and picture.alpha.tolist() == [[255, 0]]
     assert decoded(encoded(photograph(9, 9).convert("RGBA"), "PNG")).alpha is None  # all opaque
+
+
+def plain_tiff(order: str, samples: Array) -> bytes:
+    """A TIFF of 16 bits a sample, not compressed: uint16 [H, W, 3 or 4]."""
+    height, width, colours = samples.shape
+
+    def number(tag: int, value: int) -> Tag:
+        return tag, 4, 1, struct.pack(order + "I", value)
+
+    def whole(place: int) -> bytes:
+        tags = [
+            number(256, width),
+            number(257, height),
+            (258, 3, colours, struct.pack(f"{order}H", 16) * colours),
+        ]
+        tags += [(259, 3, 1, struct.pack(f"{order}H", 1)), (262, 3, 1, struct.pack(f"{order}H", 2))]
+        tags += [number(273, place), (277, 3, 1, struct.pack(f"{order}H", colours)), number(278, height)]
+        tags += [number(279, samples.nbytes)]
+        tags += [(338, 3, 1, struct.pack(f"{order}H", 2))] if colours == 4 else []
+        return tiff(order, directory(order, 8, tags))
+
+    return whole(len(whole(0))) + samples.astype(f"{order}u2").tobytes()
+
+
+@pytest.mark.parametrize("form", ["png", "<", ">", "<deflated", ">deflated"])
+@pytest.mark.parametrize("colours", [3, 4])
+def test_colour_of_16_bits_stays_so(form: str, colours: int) -> None:
+    sixteen = np.random.default_rng(0).integers(0, 65536, (20, 30, colours)).astype(np.uint16)
+    if form in ("<", ">"):
+        data = plain_tiff(form, sixteen)
+    elif form == "png" and colours == 3:
+        data = colour_of_16_bits(sixteen)
+    else:  # by our own writer, which tests/test_output.py holds against the specifications
+        order, file = "<" if form == "png" else form[0], io.BytesIO()
+        exif = b"Exif\0\0" + tiff(order, directory(order, 8, [(ARTIST, ASCII, 2, b"n\0")]))
+        output.write(file, sixteen, metadata.Metadata(exif=exif), "png" if form == "png" else "tiff")
+        data = file.getvalue()
+    picture = decoded(data)
+    np.testing.assert_array_equal(picture.pixels, sixteen[..., :3])
+    assert picture.pixels.dtype == np.uint16 and picture.white == 65535
+    if colours == 4:
+        np.testing.assert_array_equal(picture.alpha, sixteen[..., 3] >> 8)
+        assert picture.about.noted == ("of its transparency 8 of 16 bits were read",)
+    else:
+        assert picture.alpha is None and picture.about.noted == ()
+    luma = levels.luma_of(np.rint(sixteen[..., :3] / 257).astype(np.uint8))
+    np.testing.assert_array_equal(picture.planes[0].samples, luma)
+
+
+def test_grey_of_16_bits_with_transparency_is_read_as_8() -> None:
+    sixteen = np.random.default_rng(0).integers(4096, 65536, (4, 5, 2)).astype(np.uint16)
+    file = io.BytesIO()
+    output.write(file, sixteen, metadata.Metadata(), "png")
+    picture = decoded(file.getvalue())
+    assert (picture.pixels == sixteen[..., :1] >> 8).all() and picture.white == 255  # Pillow makes it colour
+    assert picture.about.noted[0] == "its 16 bits were read as 8"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -368,7 +425,7 @@ def test_a_jpeg_of_what_was_none_gets_its_metadata() -> None:
     image, data = written(about, "jpg")
     assert image.size == (40, 24)
     found = images.decode_jpeg(data).about
-    assert found._replace(segments=b"", icc_profile=profile) == about._replace(orientation=1)
+    assert found._replace(segments=None, icc_profile=profile) == about._replace(orientation=1)
     assert image.info["icc_profile"] == profile
     assert metadata.left_behind(about, "jpg") == ()
     long = about._replace(xmp=b"<x:xmpmeta/>".ljust(70_000))
@@ -387,21 +444,27 @@ def test_from_the_shell(tmp_path: Path) -> None:
     (folder / "e.png").write_bytes(encoded(photograph(40, 24), "JPEG", quality=20))
     (folder / "f.png").write_bytes(encoded(Image.fromarray(np.full((24, 40), 9999, np.uint16)), "PNG"))
     (folder / "g.png").write_bytes(encoded(photograph(40, 24), "PNG")[:300])
-    names = ("a", "b", "c", "d", "e", "f")
+    sixteen = np.asarray(photograph(40, 24)).astype(np.uint16) * 200 + 77
+    (folder / "h.png").write_bytes(colour_of_16_bits(sixteen))
+    names = ("a", "b", "c", "d", "e", "f", "h")
     types = ("--input-types", "png", "tiff", "webp", "bmp", "--recursive")
     printed = run(
         "run_car_images.py", tmp_path, "pretrained", "data", "results", *types, "--format", "tiff", status=1
     )
-    assert "7 of other types than JPEG: corrected by the log's own net" in printed.out
-    assert "left out: sub/g.png: " in printed.out and "corrected 6 of 7 images" in printed.out
+    assert "8 of other types than JPEG: corrected by the log's own net" in printed.out
+    assert "left out: sub/g.png: " in printed.out and "corrected 7 of 8 images" in printed.out
     results = {name: Image.open(tmp_path / f"results/sub/{name}_car.tiff") for name in names}
-    assert [results[name].mode for name in names] == ["RGBA", "RGB", "RGB", "L", "RGB", "I;16"]
+    assert [results[name].mode for name in names] == ["RGBA", "RGB", "RGB", "L", "RGB", "I;16", "RGB"]
     upright = with_alpha("RGB").transpose(Image.Transpose.ROTATE_270)
     assert (np.asarray(results["a"])[..., 3] == np.asarray(upright)[..., 3]).all()
     change = np.asarray(results["a"]).astype(int) - np.asarray(upright)
     assert 0 < np.abs(change).max() < 40 and results["a"].getexif()[ARTIST].encode("latin-1") == NAME
     assert np.asarray(results["b"]).tolist() == np.asarray(results["c"]).tolist()
     assert np.abs(np.asarray(results["f"]).astype(int) - 9999).max() < 257
+    fine = images.read_picture(tmp_path / "results/sub/h_car.tiff", ("tiff",)).pixels.astype(int) - sixteen
+    assert (
+        257 < np.abs(fine).max() < 40 * 257 and len(np.unique(fine % 257)) > 200
+    )  # not in whole grey levels
 
 
 # ---- damaged files -------------------------------------------------------------------------

@@ -660,17 +660,3 @@ def test_a_map_tells_its_own_depth(tmp_path: Path, depth: int | None) -> None:
         data = b"P5 3 1 4095\n" + np.array(sixteen, ">u2").tobytes()
         (tmp_path / "a.pgm").write_bytes(data)
         assert images.read_pixels(tmp_path / "a.pgm", depth=levels.Depth(depth)).tolist() == [wanted]
-
-
-def test_colour_of_12_bits_in_16_is_refused(tmp_path: Path) -> None:
-    sixteen = np.full((2, 2, 3), 4095, np.uint16)
-    path = tmp_path / "a.png"
-    path.write_bytes(colour_of_16_bits(sixteen))
-    assert reason(path, images.read_pixels).startswith("uses 12 of its 16 bits in colour")
-    assert images.read_pixels(path, depth=levels.Depth(16)).tolist() == [[[15] * 3] * 2] * 2
-    path.write_bytes(colour_of_16_bits(sixteen + 1))
-    assert images.read_pixels(path).tolist() == [[[16] * 3] * 2] * 2
-    with pytest.raises(BadImage, match="uses 12 of its 16 bits"):
-        images.read_pixels(path, depth=levels.Depth(12))
-    dark = saved(tmp_path, "b.png", Image.new("RGB", (2, 2), (3, 2, 1)))  # 8 bits
-    assert images.read_pixels(dark).tolist() == [[[3, 2, 1]] * 2] * 2

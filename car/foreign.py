@@ -19,6 +19,11 @@ from car.errors import some_of
 XMP_TEXT, COMMENT_TEXT = "XML:com.adobe.xmp", "Comment"  # keywords of a PNG's texts
 RAW_EXIF_TEXT = "Raw profile type exif"  # ImageMagick's: a name, a length, and hexadecimal digits
 X_DENSITY, XMP, IPTC, PHOTOSHOP, ICC = 282, 700, 33723, 34377, 34675  # tags of TIFF
+# Chunks of a PNG that say what its colours mean (PNG 3rd edition, 11.3.2). sRGB's gamma and primaries say
+# no more than a file without them.
+COLOUR_CHUNKS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+SRGB_GAMMA = struct.pack(">I", 45455)
+SRGB_PRIMARIES = struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 # Tags that tell how the pixels of a TIFF are stored, where further ones lie, or what has a field of its own.
 OF_PIXELS = {
     *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 282, 283, 284),
@@ -70,6 +75,7 @@ def read(image: ImageFile, data: bytes) -> metadata.Metadata:
         behind=("further pictures (pages or frames)",) if getattr(image, "is_animated", False) else (),
         from_cmyk=image.mode == "CMYK",
         texts=tuple(texts.items()),
+        colours=() if profile else _colours(image, data),
     )
 
 
@@ -78,6 +84,23 @@ def _texts(image: ImageFile) -> dict[str, str]:
     if not isinstance(image, PngImageFile):
         return {}
     return {str(keyword): str(text) for keyword, text in image.text.items() if "\0" not in text}
+
+
+def _colours(image: ImageFile, data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """A PNG's chunks of gamma and primaries, or of a code for both, with what they hold; none of sRGB."""
+    found, place = dict[bytes, bytes](), 8
+    while isinstance(image, PngImageFile) and place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind == b"IDAT":
+            break
+        if kind in COLOUR_CHUNKS:
+            found[kind] = data[place + 8 : place + 8 + length]
+        place += 12 + length
+    usual = {b"sRGB": found.get(b"sRGB"), b"gAMA": SRGB_GAMMA, b"cHRM": SRGB_PRIMARIES}
+    is_srgb = all(held == usual.get(kind) for kind, held in found.items())
+    if b"cICP" not in found and (b"sRGB" in found or is_srgb):
+        return ()
+    return tuple(found.items())
 
 
 def _exif(image: ImageFile, data: bytes, texts: dict[str, str], lost: list[str]) -> tuple[bytes, int]:

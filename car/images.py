@@ -41,14 +41,19 @@ OTHER_READERS: dict[str, type[ImageFile]] = {
     "bmp": BmpImageFile,
 }
 # Of files that are no clean pictures, so that the reason can name them: by the bytes from some place on.
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 FOREIGN_TYPES = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"GIF8", "GIF"),
     (8, b"WEBP", "WebP"),
     *((4, b"ftyp" + brand, "AVIF") for brand in (b"avif", b"avis")),
-    *((4, b"ftyp" + brand, "HEIC") for brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")),
+    *((4, b"ftyp" + brand, "HEIC") for brand in HEIC_BRANDS),
     (4, b"JXL ", "JPEG XL"),
     (4, b"jP  ", "JPEG 2000"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"8BPS", "PSD"),
+    (0, b"%PDF", "PDF"),
+    *((0, start, "a web page (HTML)") for start in (b"<!DOCTYPE", b"<!doctype", b"<html", b"<HTML")),
 )
 MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
@@ -63,7 +68,9 @@ class Decoded(NamedTuple):
     """A decoded picture on its coded grid, before any EXIF rotation."""
 
     pixels: Levels  # uint8 [H, W] or [H, W, 3] RGB, what Pillow decodes; uint16 of pictures of 16 bits
-    planes: tuple[coded.Plane, ...]  # luma, and Cb and Cr of a file that codes them; none of a lossless JPEG
+    planes: tuple[
+        coded.Plane, ...
+    ]  # luma, and Cb and Cr of a file that codes them; none where nothing is to be corrected
     about: metadata.Metadata
     alpha: Pixels | None = None  # opacity, uint8 [H, W]; None where all is opaque
     white: int = 255  # the level of pixels that is white
@@ -258,13 +265,15 @@ def decode_picture(
         return decode_jpeg(data, max_pixels)
     image = _open_as(OTHER_READERS[name], data, max_pixels)
     is_deep = levels.has_lower_bytes(image)  # asked for now: what is loaded has no tiles
+    is_bilevel = image.mode == "1"
     pixels, white = levels.as_stored(image, depth)
     alpha = levels.alpha_of(image)
     notes = ["its 16 bits were read as 8"] if is_deep and pixels.dtype == np.uint8 else []
     notes += ["of its transparency 8 of 16 bits were read"] if is_deep and alpha is not None else []
     about = foreign.read(image, data)
     about = about._replace(noted=(*notes, *about.noted))
-    planes = (coded.Plane(levels.luma_of(levels.as_8_bits(pixels, white)), None),)
+    plane = coded.Plane(levels.luma_of(levels.as_8_bits(pixels, white)), None)
+    planes = () if is_bilevel else (plane,)  # black and white alone, which no JPEG has been
     return Decoded(pixels, planes, about, alpha, white)
 
 

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
 from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from car.arrays import Levels, Pixels
 from car.errors import BadImage
 
+COLOURS, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
 SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 
 
@@ -109,7 +111,10 @@ def as_stored(image: Image.Image, depth: Depth | None = None) -> tuple[Levels, i
         declared = _largest_level(image) not in (None, 65535)  # Pillow has scaled such a map to 16 bits
         levels = np.asarray(image)
         white = 65535 if declared else depth.white_of(levels)
-        return levels.astype(np.uint16), white
+        levels = levels.astype(np.uint16)
+        if isinstance(image, TiffImageFile) and image.tag_v2.get(COLOURS) == WHITE_IS_ZERO:
+            levels = np.uint16(white) - levels  # which Pillow does for 8 bits alone
+        return levels, white
     if image.mode in ("RGBa", "La"):  # colours multiplied by their opacity
         image = image.convert(image.mode.upper())
     if image.mode == "F":

@@ -40,7 +40,7 @@ TURN_IN_XMP = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>))[2-8](?=[\"'<])"
 # What each format of results holds, by the fields of Metadata.
 HELD: dict[str, tuple[str, ...]] = {
     "bmp": ("density",),
-    "png": ("exif", "icc_profile", "xmp", "comment", "density", "texts"),  # eXIf, iCCP, iTXt, tEXt, pHYs
+    "png": ("exif", "icc_profile", "xmp", "comment", "density", "texts", "colours"),
     "jpg": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # their segments as they were
     "tiff": ("exif", "icc_profile", "xmp", "iptc", "comment", "density"),  # by tags; see output
     "webp": ("exif", "icc_profile", "xmp"),  # chunks EXIF, ICCP, XMP
@@ -59,6 +59,7 @@ NAMES = {
     "xmp": "XMP",
     "iptc": "IPTC",
     "texts": "further text",
+    "colours": "gamma or primaries",
 }  # others as they are
 
 
@@ -77,6 +78,7 @@ class Metadata(NamedTuple):
     segments: bytes | None = None  # of a JPEG, those that hold in a new saving of the coded pixels
     from_cmyk: bool = False  # the pixels are RGB, those of the file were CMYK
     texts: tuple[tuple[str, str], ...] = ()  # of a PNG, by keyword
+    colours: tuple[tuple[bytes, bytes], ...] = ()  # of a PNG, chunks that say what its colours mean
     behind: tuple[str, ...] = ()  # what its file holds beside the picture, in words for people
 
 
@@ -346,7 +348,11 @@ def held(metadata: Metadata, form: str) -> dict[str, Any]:
 
 def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
     """The fields of a picture's metadata that a format of HELD cannot hold."""
-    left = [name for name in (*HELD["jpg"], "texts") if getattr(metadata, name) and name not in HELD[form]]
+    left = [
+        name
+        for name in (*HELD["jpg"], "texts", "colours")
+        if getattr(metadata, name) and name not in HELD[form]
+    ]
     if form == "jpg" and metadata.segments is None:
         left += [name for name in ("xmp", "iptc", "comment") if not segments.fits(getattr(metadata, name))]
     return tuple(left)

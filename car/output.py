@@ -90,14 +90,16 @@ def _options(about: Metadata, form: str) -> dict[str, Any]:
     """What Pillow's `save` is to be given for BMP, PNG and WebP."""
     held = metadata.held(about, form)
     density, xmp, comment = (held.pop(name, None) for name in ("density", "xmp", "comment"))
+    keyed, colours = (held.pop(name, ()) for name in ("texts", "colours"))
     if density:
         held["dpi"] = density
     if form == "webp":
         return {"lossless": True, "exact": True, **held, **({"xmp": xmp} if xmp else {})}
-    if xmp or comment or about.texts:
-        held.pop("texts", None)
+    if xmp or comment or keyed or colours:
         held["pnginfo"] = texts = PngInfo()
-        for keyword, text in about.texts:
+        for kind, data in colours:
+            texts.add(kind, data)
+        for keyword, text in keyed:
             texts.add_text(keyword, text)
         if xmp:
             texts.add_itxt("XML:com.adobe.xmp", xmp)

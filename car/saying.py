@@ -37,7 +37,7 @@ class Outcome:
     begun: int = 0  # of the rest
     bad: list[str] = field(default_factory=list)  # names
     finer: int = 0  # of those begun, left as they are: finer than what the weights were trained on
-    lossless: list[str] = field(default_factory=list)  # names of lossless JPEGs, which stay as they are
+    lossless: list[str] = field(default_factory=list)  # names of those in which nothing is to be corrected
     rows: dict[str, figures.Figures] = field(default_factory=dict)  # by name, of those with a clean picture
 
 
@@ -72,7 +72,7 @@ class Saying:
         if saved.copied:
             cli.detail(f"{name}: nothing changes, the result is the file itself: no generation lost")
         described = "; ".join(map(describe, COMPONENTS, saved.planes))
-        cli.detail(f"{name}: {described or 'lossless JPEG, nothing to correct'}")
+        cli.detail(f"{name}: {described or 'nothing to correct (a lossless JPEG, or black and white alone)'}")
         if saved.figures:
             cli.say(f"{name}: {figures.describe(saved.figures)}")
         self._pixels += saved.pixels
@@ -126,7 +126,8 @@ def say_outcome(job: Job, outcome: Outcome) -> None:
     if depth := job.depth.describe():
         cli.say(f"pictures of 16 bits: {depth}")
     if outcome.lossless:
-        cli.say(f"lossless JPEGs, nothing to correct, pixels as they were: {some_of(outcome.lossless)}")
+        kinds = "lossless JPEGs, black and white alone"
+        cli.say(f"nothing to correct ({kinds}), pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:
         raise Stopped(f"stopped by {stop.name()}; with --skip-existing the same command goes on")
     if outcome.finer:

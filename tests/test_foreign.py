@@ -3,6 +3,7 @@
 import io
 import random
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,9 @@ def test_pixels_come_as_they_are(kind: str, mode: str) -> None:
     picture = decoded(encoded(image, kind), kind.lower())
     is_grey = mode in ("L", "1") and kind != "WEBP"  # which has none
     np.testing.assert_array_equal(picture.pixels, np.asarray(image.convert("L" if is_grey else "RGB")))
-    (plane,) = picture.planes
-    assert plane.table is None and plane.samples.tolist() == levels.luma_of(picture.pixels).tolist()
+    luma = [(levels.luma_of(picture.pixels).tolist(), None)]
+    luma = [] if mode == "1" and is_grey else luma  # black and white alone are not corrected
+    assert [(plane.samples.tolist(), plane.table) for plane in picture.planes] == luma
     assert (picture.alpha, picture.white, picture.about.lost) == (None, 255, ())
 
 
@@ -167,6 +169,19 @@ def test_grey_of_16_bits_stays_so(kind: str) -> None:
     assert depth.describe() == "1 of 1 images use 12 of 16 bits: scaled by that (--bits)"
 
 
+def test_grey_of_16_bits_in_which_0_is_white() -> None:
+    """A TIFF can say so; of 8 bits Pillow minds it."""
+    data = made_tiff("<", [])
+    data = data[:4000] + struct.pack("<4H", 0, 1000, 60000, 65535)
+    for tag, old, new in ((258, 8, 16), (262, 1, 0), (279, 4, 8)):
+        kind = LONG if tag == 279 else SHORT
+        before, after = (struct.pack("<HHII", tag, kind, 1, value) for value in (old, new))
+        assert data.count(before) == 1
+        data = data.replace(before, after)
+    picture = decoded(data)
+    assert picture.pixels.tolist() == [[65535, 64535], [5535, 0]] and picture.pixels.dtype == np.uint16
+
+
 def test_cmyk_by_its_profile_and_floating_point() -> None:
     inks = photograph(40, 24).convert("CMYK")
     picture = decoded(encoded(inks, "TIFF"))
@@ -247,6 +262,28 @@ def test_texts_stay_in_a_png_and_are_named_elsewhere() -> None:
     assert metadata.left_behind(about, "png") == () and metadata.left_behind(about, "tiff") == ("texts",)
     only = about._replace(comment=b"")
     assert decoded(written(only, "png")[1]).about == only
+
+
+def chunked(png: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with further chunks behind its header."""
+    whole = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return png[:33] + b"".join(whole) + png[33:]
+
+
+def test_what_the_colours_of_a_png_mean() -> None:
+    """Gamma and primaries stay in a PNG, and are named elsewhere; those of sRGB say nothing more."""
+    plain = encoded(photograph(9, 9), "PNG")
+    linear, wide = (b"gAMA", struct.pack(">I", 100_000)), (b"cHRM", bytes(range(32)))
+    usual = (b"gAMA", foreign.SRGB_GAMMA), (b"cHRM", foreign.SRGB_PRIMARIES)
+    about = decoded(chunked(plain, linear, wide)).about
+    assert about.colours == (linear, wide)
+    assert decoded(written(about, "png")[1]).about == about
+    assert metadata.left_behind(about, "tiff") == ("colours",) and metadata.left_behind(about, "png") == ()
+    assert decoded(chunked(plain, usual[0], wide)).about.colours == (usual[0], wide)
+    for chunks in (usual, usual[:1], [(b"sRGB", b"\0"), linear]):
+        assert decoded(chunked(plain, *chunks)).about.colours == ()
+    profile = encoded(photograph(9, 9), "PNG", icc_profile=PROFILE)
+    assert decoded(chunked(profile, linear)).about.colours == ()  # the profile goes before them
 
 
 def test_exif_that_a_png_holds_as_text() -> None:

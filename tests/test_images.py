@@ -309,6 +309,8 @@ def test_what_a_foreign_file_is_gets_told(tmp_path: Path, kind: str) -> None:
         (b"\0\0\0\x20ftypavif", "AVIF"),
         (b"\0\0\0\x20ftypheic", "HEIC"),
         (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+        (b"<!DOCTYPE html>", "a web page (HTML)"),
+        (b"%PDF-1.4", "PDF"),
     ):
         path.write_bytes(start)
         assert reason(path) == f"is not a JPEG but {name}"

@@ -67,10 +67,12 @@ def read(image: ImageFile, data: bytes) -> metadata.Metadata:
     profile = metadata.fitting_profile(image, lost)
     xmp = texts.pop(XMP_TEXT, "").encode() or _bytes(image.info.get("xmp"))
     xmp = metadata.first_xmp([xmp] if xmp else [], [], lost)
+    told = _turn_of_tiff(data) if isinstance(image, TiffImageFile) else orientation
+    xmp, density = metadata.turned(told, xmp, _density(image))
     comment = texts.pop(COMMENT_TEXT, "").encode()
-    iptc = _iptc(image) if isinstance(image, TiffImageFile) else b""
+    iptc = _iptc(data) if isinstance(image, TiffImageFile) else b""
     return metadata.Metadata(
-        *(orientation, exif, profile, xmp, iptc, comment, _density(image), tuple(lost)),
+        *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost)),
         noted=metadata.noted_of(image),
         behind=("further pictures (pages or frames)",) if getattr(image, "is_animated", False) else (),
         from_cmyk=image.mode == "CMYK",
@@ -150,9 +152,26 @@ class Tag(NamedTuple):
     inner: "list[Tag] | None" = None  # of a tag that is the place of a directory: that one
 
 
-def _iptc(image: TiffImageFile) -> bytes:
-    """The Photoshop blocks that hold IPTC; IPTC that stands alone becomes such a block."""
-    blocks, alone = (_bytes(_single(image.tag_v2.get(tag))) for tag in (PHOTOSHOP, IPTC))
+def _entries(data: bytes) -> dict[int, metadata.Entry]:
+    """The tags of a TIFF's first directory; none of a BigTIFF."""
+    order = metadata.byte_order(data)
+    directory = order and metadata.directory_at(data, order, int.from_bytes(data[4:8], order))
+    return {entry.tag: entry for entry in directory.entries} if directory else {}
+
+
+def _turn_of_tiff(data: bytes) -> int:
+    """The orientation that a TIFF tells; Pillow has turned the pixels by it, and then tells none."""
+    entry = _entries(data).get(metadata.ORIENTATION)
+    return (metadata.turn_of(data, metadata.byte_order(data), entry) if entry else 0) or 1
+
+
+def _iptc(data: bytes) -> bytes:
+    """The Photoshop blocks of a TIFF that hold IPTC; IPTC that stands alone becomes such a block."""
+    entries = _entries(data)
+    blocks, alone = (
+        data[entry.offset : entry.end] if (entry := entries.get(tag)) and entry.end <= len(data) else b""
+        for tag in (PHOTOSHOP, IPTC)
+    )
     if metadata.IPTC_BLOCK in blocks:
         return blocks
     if not alone:
@@ -160,15 +179,11 @@ def _iptc(image: TiffImageFile) -> bytes:
     return metadata.IPTC_BLOCK + struct.pack(">HI", 0, len(alone)) + alone + b"\0" * (len(alone) % 2)
 
 
-def _single(value: Any) -> Any:
-    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
-
-
 def _exif_of_tiff(data: bytes, lost: list[str]) -> bytes:
     """EXIF of the tags of a TIFF that are not about how its pixels are stored; b"" where there are none."""
     order = metadata.byte_order(data)
     if order is None:
-        lost.append("the EXIF of a TIFF of over 4 GiB (BigTIFF) was left out")
+        lost.append("EXIF and IPTC of a BigTIFF (for over 4 GiB) were left out")
         return b""
     tags = _tags_of(data, order, int.from_bytes(data[4:8], order), "IFD0", lost)
     if not tags:

@@ -101,17 +101,22 @@ def read(image: Image.Image, data: bytes = b"") -> Metadata:
     blocks = b"".join(_segments(image, "APP13", segments.PHOTOSHOP_START))
     iptc = blocks if IPTC_BLOCK in blocks else b""
     comment = _comment(_segments(image, "COM", b""), lost)
-    density = _density(image)
-    if orientation >= 5 and density:
-        density = density[::-1]
-    if orientation != 1:
-        xmp = TURN_IN_XMP.sub(rb"\g<1>1", xmp)
+    xmp, density = turned(orientation, xmp, _density(image))
     return Metadata(
         *(orientation, exif, profile, xmp, iptc, comment, density, tuple(lost), noted_of(image)),
         segments=segments.kept(data, image.mode == "CMYK") if data else None,
         behind=segments.behind(data),
         from_cmyk=image.mode == "CMYK",
     )
+
+
+def turned(
+    orientation: int, xmp: bytes, density: tuple[float, float] | None
+) -> tuple[bytes, tuple[float, float] | None]:
+    """XMP that says upright, and the density of pixels that were turned as an orientation says."""
+    if orientation >= 5 and density:
+        density = density[::-1]
+    return (xmp if orientation == 1 else TURN_IN_XMP.sub(rb"\g<1>1", xmp)), density
 
 
 def _density(image: JpegImageFile) -> tuple[float, float] | None:
@@ -171,8 +176,8 @@ def upright_exif(segments: Sequence[bytes], lost: list[str]) -> tuple[int, bytes
     order, orientation, damaged = byte_order(tiff), 1, None
     top = int.from_bytes(tiff[4:8], order or "little")
     if order and (directory := directory_at(tiff, order, top)):
-        turns = [entry for entry in directory.entries if _turn(tiff, order, entry)]
-        orientation = _turn(tiff, order, turns[0]) if turns else 1
+        turns = [entry for entry in directory.entries if turn_of(tiff, order, entry)]
+        orientation = turn_of(tiff, order, turns[0]) if turns else 1
         for entry in turns:
             size = TYPE_BYTES[entry.type]
             tiff[entry.place + 8 : entry.place + 8 + size] = (1).to_bytes(size, order)
@@ -223,7 +228,7 @@ def first_directory(tiff: bytes) -> list[Entry]:
     return directory.entries if directory else []
 
 
-def _turn(tiff: bytearray, order: Any, entry: Entry) -> int:
+def turn_of(tiff: bytes | bytearray, order: Any, entry: Entry) -> int:
     """The orientation, 1..8, that an entry says; 0 where it says none."""
     if entry.tag != ORIENTATION or entry.type not in (SHORT, LONG) or entry.values < 1 or entry.end:
         return 0

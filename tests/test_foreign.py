@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as the scr
 ALL = tuple(find.OTHER_TYPES)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 ORIENTATION, MAKER, ARTIST, EXIF_IFD, GPS_IFD, MAKER_NOTE = 0x0112, 0x010F, 0x013B, 0x8769, 0x8825, 0x927C
-ASCII, SHORT, LONG, UNDEFINED = 2, 3, 4, 7
+ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 2, 3, 4, 5, 7
 NAME = "Jürgen".encode()
 
 
@@ -252,7 +252,7 @@ def test_metadata_of_a_png() -> None:
     assert about.orientation == 6 and parsed(about.exif)[ORIENTATION] == 1 and NAME in about.exif
     assert (about.icc_profile, about.xmp) == (PROFILE, b"<x:xmpmeta/>")
     assert about.comment.decode() == "Grüße" and about.texts == (("Software", "a screen"), ("Titel", "ō"))
-    assert about.density == pytest.approx((300, 200), abs=0.02) and about.lost == ()
+    assert about.density == pytest.approx((200, 300), abs=0.02) and about.lost == ()  # turned too
 
 
 def test_texts_stay_in_a_png_and_are_named_elsewhere() -> None:
@@ -335,15 +335,18 @@ def made_tiff(order: str, further: list[Tag]) -> bytes:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_the_tags_of_a_tiff_become_exif(order: str) -> None:
     """Those that tell of the pixels stay away; values are kept byte for byte."""
-    note, iptc = bytes(range(1, 40)), b"\x1c\2\0\0\2\0\4"
+    xmp = b"<x:xmpmeta tiff:Orientation='6'/>"
+    note, iptc = bytes(range(1, 40)), b"\x1c\2\0\0\2\0\4\0"
     data = made_tiff(
         order,
         [
             (ORIENTATION, SHORT, 1, struct.pack(order + "H", 6)),
             (MAKER, ASCII, 2, b"M\0"),
             (ARTIST, ASCII, len(NAME), NAME),
-            (700, 1, 12, b"<x:xmpmeta/>"),
-            (33723, UNDEFINED, len(iptc), iptc),
+            (700, 1, len(xmp), xmp),
+            (282, RATIONAL, 1, struct.pack(order + "II", 300, 1)),
+            (283, RATIONAL, 1, struct.pack(order + "II", 200, 1)),
+            (33723, LONG, 2, iptc),  # as some write it
             (EXIF_IFD, LONG, 1, [(MAKER_NOTE, UNDEFINED, len(note), note)]),  # type: ignore[list-item]
             (GPS_IFD, LONG, 1, [(1, ASCII, 2, b"N\0")]),  # type: ignore[list-item]
         ],
@@ -351,8 +354,9 @@ def test_the_tags_of_a_tiff_become_exif(order: str) -> None:
     picture = decoded(data)
     assert picture.pixels.tolist() == [[3, 1], [250, 2]]  # upright: Pillow has turned them
     about = picture.about
-    assert (about.orientation, about.xmp, about.lost) == (1, b"<x:xmpmeta/>", ())
-    assert about.iptc == b"8BIM\4\4\0\0\0\0\0\7" + iptc + b"\0"
+    assert (about.orientation, about.xmp, about.lost) == (1, xmp.replace(b"6", b"1"), ())
+    assert about.density == (200, 300)  # turned too
+    assert about.iptc == b"8BIM\4\4\0\0\0\0\0\x08" + iptc
     found = parsed(about.exif)
     assert set(found) == {MAKER, ARTIST, EXIF_IFD, GPS_IFD} and found[MAKER] == "M"
     assert NAME in about.exif and parsed(about.exif, EXIF_IFD) == {MAKER_NOTE: note}
@@ -372,6 +376,20 @@ def test_many_tags_with_the_same_values_take_no_more_than_the_file() -> None:
     data = made_tiff("<", tags)
     about = decoded(data).about
     assert len(about.exif) < 2 * len(data) and "damaged tags: 79" in about.lost[0]
+
+
+def test_iptc_and_a_big_tiff() -> None:
+    for blocks, wanted in ((b"8BIM\4\4abcdefgh", True), (b"8BIM\4\1abcdefgh", False)):
+        about = decoded(made_tiff("<", [(34377, 1, len(blocks), blocks)])).about
+        assert about.iptc == (blocks if wanted else b"") and about.exif == b""
+    odd = decoded(made_tiff("<", [(33723, UNDEFINED, 5, b"\x1c\2\0\0\0")])).about.iptc
+    assert odd == b"8BIM\4\4\0\0\0\0\0\5\x1c\2\0\0\0\0"
+    entries = [(256, 2), (257, 2), (258, 8), (259, 1), (262, 1), (273, 4000), (277, 1), (278, 2), (279, 4)]
+    big = b"II" + struct.pack("<HHHQQ", 43, 8, 0, 16, len(entries))
+    big += b"".join(struct.pack("<HHQQ", tag, 16, 1, value) for tag, value in entries)
+    big = big.ljust(4000, b"\0") + bytes([1, 2, 3, 250])
+    assert decoded(big).pixels.tolist() == [[1, 2], [3, 250]]
+    assert decoded(big).about.lost == ("EXIF and IPTC of a BigTIFF (for over 4 GiB) were left out",)
 
 
 def test_the_density_of_a_tiff() -> None:

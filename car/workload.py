@@ -1,10 +1,13 @@
 """How much work each of many pictures is, so that the time left can be told."""
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from car import coded
+from PIL.ImageFile import ImageFile
+
+from car import coded, find, images
 from car.find import Picture
 
 OVERHEAD = 30_000  # of a picture, as if it had so many samples more: files opened and written
@@ -36,11 +39,15 @@ def _read_headers(pictures: Sequence[Picture], work: list[float]) -> None:
 
 
 def samples_of(path: Path) -> float:
-    """How many samples the planes of a JPEG have in all, by its header; 0 where that cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            image = coded.FirstPicture(file)
-    except Exception:  # whatever Pillow's parsing stumbles over
-        return 0.0
-    areas = [across * down for _, across, down, _ in image.layer]
-    return image.width * image.height * sum(areas) / max(areas, default=1)
+    """How many samples go through the nets, by the header: of a JPEG's planes, of the luma of other types.
+
+    0 where that cannot be read.
+    """
+    kinds: list[type[ImageFile]] = [coded.FirstPicture]
+    kinds += [images.OTHER_READERS[n] for n, ends in find.OTHER_TYPES.items() if path.suffix.lower() in ends]
+    for kind in kinds:
+        with contextlib.suppress(Exception), open(path, "rb") as file:  # whatever Pillow stumbles over
+            image = kind(file)
+            areas = [across * down for _, across, down, _ in getattr(image, "layer", [(1, 1, 1, 1)])]
+            return image.width * image.height * sum(areas) / max(areas, default=1)
+    return 0.0

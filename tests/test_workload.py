@@ -25,6 +25,15 @@ def test_the_samples_of_a_jpeg(tmp_path: Path, mode: str, options: dict[str, obj
     assert workload.samples_of(save(tmp_path / "a.jpg", mode, **options).path) == planes * 80 * 60
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.TIF", "a.webp", "a.bmp"])
+def test_the_samples_of_other_types_are_those_of_their_luma(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (80, 60)).save(tmp_path / name)
+    assert workload.samples_of(tmp_path / name) == 80 * 60
+    assert workload.samples_of(save(tmp_path / name, subsampling=0).path) == 3 * 80 * 60  # a JPEG in truth
+    (tmp_path / name).write_bytes(b"no picture")
+    assert workload.samples_of(tmp_path / name) == 0
+
+
 def test_work_by_bytes_and_then_by_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = save(tmp_path / "a.jpg", quality=95), save(tmp_path / "b.jpg", quality=5)
     (tmp_path / "c.jpg").write_bytes(b"no picture")

@@ -16,8 +16,9 @@ is a ReLU; the residual net's is linear and its output is added to the input, so
 net learns the artifact alone.
 """
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ LAST_LAYER_DEVIATION = 1e-3  # of the last kernel at the start: the net then cha
 PASSED_ON_BY_LAYER = (20.0, 12.0, 2.0, 4.0)
 OTHER_MAPS_LARGER = 5.0
 
-Parameters = Sequence[tuple[tf.Tensor, tf.Tensor]]  # (kernel, bias) of each layer
+# (kernel, bias) of each layer. In place of a kernel may stand what fast_conv.at_points makes of it.
+Parameters = Sequence[tuple[Any, tf.Tensor]]
 Initializer = Callable[..., tf.Tensor]  # (shape, dtype) -> values
 Layers = Callable[[tf.Tensor, Parameters, str], tf.Tensor]  # (maps, parameters, padding) -> maps
 
@@ -142,7 +144,7 @@ class CarNet(keras.Model):
         padding "SAME" keeps the size (zeros outside); "VALID" returns [N, H - 18, W - 18, 1],
         the pixels whose whole receptive field is inside. layers: direct_layers (the default), or
         one of the fast forms below, which need the shape known when traced and agree to 0.01 grey
-        level. parameters: constants() in place of the weights, where these will not change.
+        level. parameters: others in place of the net's own.
         """
         maps = (layers or direct_layers)(luma / GREY_LEVELS, parameters or self.parameters(), padding)
         if not self.residual:
@@ -150,7 +152,7 @@ class CarNet(keras.Model):
         return maps * GREY_LEVELS + (inner(luma, RADIUS) if padding == "VALID" else luma)
 
     def constants(self) -> weights.Parameters:
-        """The parameters as arrays: what follows from them alone is then computed once."""
+        """The parameters as arrays."""
         return [(kernel.numpy(), bias.numpy()) for kernel, bias in self.parameters()]
 
     def parameters(self) -> Parameters:
@@ -188,11 +190,12 @@ def fast_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Ten
     Layer 4 has one map: a 1x1 convolution to a map for each of its 25 pixels, and shifted sums.
     """
     (kernel2, bias2), (kernel4, bias4) = parameters[1], parameters[3]
-    side2, side4 = kernel2.shape[0], kernel4.shape[0]
+    side4 = kernel4.shape[0]
     maps = tf.nn.relu(convolve(maps, *parameters[0], padding))
     if padding == "SAME":
-        maps = zero_pad(maps, side2 // 2)
-    maps = fast_conv.toom_cook_relu(maps, kernel2, bias2)
+        maps = zero_pad(maps, fast_conv.TAPS // 2)
+    kernels = kernel2 if isinstance(kernel2, Mapping) else fast_conv.at_points(kernel2)
+    maps = fast_conv.toom_cook_relu(maps, kernels, bias2)
     maps = tf.nn.relu(convolve(maps, *parameters[2], "VALID"))
     if padding == "SAME":
         maps = zero_pad(maps, side4 // 2)
@@ -306,24 +309,35 @@ def weights_of(net: CarNet, step: int, val_loss: float, val_jpg_mse: float) -> W
     return Weights(net.residual, net.constants(), net.gains, step, val_loss, val_jpg_mse)
 
 
-def make_forward(trained: Weights, halo: int = RADIUS, conv: str | None = None) -> Forward:
-    """The net as correction calls it (correct.Net), for tiles with this halo: RADIUS, or 0 and zero-padded.
+@functools.cache
+def correction_graph(residual: bool, layers: Layers, padding: str) -> Callable[..., tf.Tensor]:
+    """(tiles, contrast, parameters) to cores, as in make_forward: one graph for all nets of a kind.
 
-    Traced, and its XLA parts compiled, once for each shape: a second or so.
+    Traced, and its XLA parts compiled, once for each shape of tiles: half a second and 20 MB.
     """
-    net, layers = net_of(trained), layers_for(conv)
-    parameters, padding = net.constants(), "VALID" if halo else "SAME"
+    net = CarNet(residual)  # its layers; the weights come as parameters
 
     @tf.function
-    def graph(tiles: tf.Tensor, contrast: tf.Tensor) -> tf.Tensor:
+    def graph(tiles: tf.Tensor, contrast: tf.Tensor, parameters: Parameters) -> tf.Tensor:
         luma = MID_GREY + contrast * (tf.cast(tiles, tf.float32)[..., tf.newaxis] - MID_GREY)
         corrected = net(luma, padding=padding, layers=layers, parameters=parameters)[..., 0]
         return MID_GREY + (corrected - MID_GREY) / contrast
 
+    return graph
+
+
+def make_forward(trained: Weights, halo: int = RADIUS, conv: str | None = None) -> Forward:
+    """The net as correction calls it (correct.Net), for tiles with a halo of RADIUS, or of 0, zero-padded."""
+    layers = layers_for(conv)
+    graph = correction_graph(trained.residual, layers, "VALID" if halo else "SAME")
+    parameters = [(tf.constant(kernel), tf.constant(bias)) for kernel, bias in trained.parameters]
+    if layers is fast_layers:  # what follows from the weights alone is computed once
+        parameters[1] = fast_conv.at_points(parameters[1][0]), parameters[1][1]
+
     def forward(tiles: Pixels, contrast: float) -> Floats:
         # A contrast that is a tensor: no trace for each value.
-        corrected: Floats = graph(tf.constant(tiles), tf.constant(contrast, tf.float32)).numpy()
-        return corrected
+        cores: Floats = graph(tf.constant(tiles), tf.constant(contrast, tf.float32), parameters).numpy()
+        return cores
 
     return forward
 

@@ -10,7 +10,8 @@ An image's planes (luma, and Cb and Cr of a file that codes them) go through the
 Their changes, kept to what the file's header allows, are added to the decoded pixels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -218,20 +219,32 @@ def _correct_plane(
     """
     height, width = samples.shape
     tiling = tiles.seamless(height, width, side, halo) if halo else tiles.isolated(height, width, side)
-    padded, corners = tiles.mirror(samples, tiling), tiling.corners
-    corrected = np.empty(samples.shape, np.float32)
-    batch = min(len(corners), max(1, TILE_PIXELS_AT_A_TIME // (tiling.core_height * tiling.core_width)))
+    padded, corrected = tiles.mirror(samples, tiling), np.empty(samples.shape, np.float32)
+    batches = list(_batches(tiling.tiles, max(1, TILE_PIXELS_AT_A_TIME // side**2)))
 
-    def correct(first: int) -> None:
-        first = min(first, len(corners) - batch)  # the last batch is a full one too: one shape
-        some = corners[first : first + batch]
-        tiles.stitch(corrected, forward(tiles.cut(padded, tiling, some)), some)
+    def correct(some: list[tiles.Tile]) -> int:
+        tiles.stitch(corrected, forward(tiles.cut(padded, some, halo)), some)
+        return len(some) * some[0].height * some[0].width
 
-    starts = range(0, len(corners), batch)
+    done, total = 0, sum(tiling.rows) * sum(tiling.columns)
     with ThreadPoolExecutor(2) as pool:
-        for done, _ in enumerate(pool.map(correct, starts), start=1):
-            watch(done / len(starts))
+        for pixels in pool.map(correct, batches):
+            done += pixels
+            watch(min(1.0, done / total))
     return corrected
+
+
+def _batches(some: Sequence[tiles.Tile], size: int) -> Iterator[list[tiles.Tile]]:
+    """Tiles of one shape, `size` together: the last ones are taken again to fill a batch."""
+    for _, alike in itertools.groupby(sorted(some, key=_shape), key=_shape):
+        of_shape = list(alike)
+        for first in range(0, len(of_shape), size):
+            batch = of_shape[first : first + size]
+            yield batch + batch[-1:] * (size - len(batch))
+
+
+def _shape(tile: tiles.Tile) -> tuple[int, int]:
+    return tile.height, tile.width
 
 
 def _correct_8_ways(

@@ -21,7 +21,7 @@ and far too large where it is 12. Rows of B are scaled by powers of two (exact) 
 those of G inversely.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ PAIRS: dict[int, tuple[float, ...]] = {
 }
 
 compiled = tf.function(jit_compile=True)
+Kernels = Mapping[int, tf.Tensor]  # by points
 WithGradient = tuple[tf.Tensor, Callable[..., Any]]  # what tf.custom_gradient takes
 
 
@@ -88,20 +89,27 @@ def blocks_of(columns: int, form: Form) -> int:
     return -(-columns // form.outputs)
 
 
-def toom_cook_relu(maps: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def at_points(kernel: tf.Tensor) -> Kernels:
+    """G: a kernel [7, 7, C, K] at the points of each form, [7, 1, C, points * K]."""
+    _, _, depth, outputs = kernel.shape
+    made = {points: tf.einsum("pj,yjck->ycpk", form.g, kernel) for points, form in FORMS.items()}
+    return {n: tf.reshape(kernels, [TAPS, 1, depth, n * outputs]) for n, kernels in made.items()}
+
+
+def toom_cook_relu(maps: tf.Tensor, kernels: Kernels, bias: tf.Tensor) -> tf.Tensor:
     """A VALID convolution with bias and ReLU; all shapes must be known when traced.
 
-    maps: float32 [N, H, W, C]; kernel: [7, 7, C, K]; bias: [K]. Returns [N, H - 6, W - 6, K].
+    maps: float32 [N, H, W, C]; kernels: of at_points; bias: [K]. Returns [N, H - 6, W - 6, K].
     """
     count, height, width, depth = maps.shape
-    lines, columns, outputs = height - TAPS + 1, width - TAPS + 1, kernel.shape[-1]
+    lines, columns, outputs = height - TAPS + 1, width - TAPS + 1, bias.shape[0]
     form = min(FORMS.values(), key=lambda form: blocks_of(columns, form) * form.points)  # the fewest products
     blocks = blocks_of(columns, form)
     maps = tf.pad(maps, [[0, 0], [0, 0], [0, blocks * form.outputs - columns], [0, 0]])
     values = tf.reshape(to_points(maps, form.points), [count, height, blocks, form.points * depth])
-    kernels = tf.einsum("pj,yjck->ycpk", form.g, kernel)
-    kernels = tf.reshape(kernels, [TAPS, 1, depth, form.points * outputs])
-    products = tf.nn.conv2d(values, kernels, 1, "VALID")  # as many groups as points, by the depths
+    products = tf.nn.conv2d(
+        values, kernels[form.points], 1, "VALID"
+    )  # as many groups as points, by the depths
     products = tf.reshape(products, [count, lines, blocks, form.points, outputs])
     result = from_points_relu(products, bias)
     return tf.reshape(result, [count, lines, blocks * form.outputs, outputs])[:, :, :columns]

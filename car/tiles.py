@@ -7,15 +7,17 @@ repeated). Each core's pixels are then computed from exactly the pixels that a w
 convolution would use, so that no seam exists.
 """
 
+import functools
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from car.arrays import Floats, Pixels
 
-Corners = list[tuple[int, int]]  # (top, left) of cores, in pixels
-
-SMALLEST_CORE = 16  # pixels at each side; see _even
+SMALLEST_CORE = 16  # pixels at each side; see lengths
+MARGIN = 12  # what a further tile costs beside its pixels, in pixels of its length
 
 
 def patches(plane: Pixels, side: int, stride: int) -> Pixels:
@@ -26,66 +28,85 @@ def patches(plane: Pixels, side: int, stride: int) -> Pixels:
     return windows[::stride, ::stride].reshape(-1, side, side)
 
 
+class Tile(NamedTuple):
+    """The core of a tile in its image. Units: pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
 class Tiling(NamedTuple):
     """How an image of height x width is cut. Units: pixels."""
 
     height: int
     width: int
-    core_height: int
-    core_width: int
+    rows: tuple[int, ...]  # the heights of the cores, from the top
+    columns: tuple[int, ...]  # their widths, from the left
     halo: int
 
     @property
-    def corners(self) -> Corners:
-        """(top, left) of every core, row by row."""
+    def tiles(self) -> list[Tile]:
+        """Every core, row by row."""
+        tops, lefts = ([0, *itertools.accumulate(lengths)] for lengths in (self.rows, self.columns))
         return [
-            (top, left)
-            for top in range(0, self.height, self.core_height)
-            for left in range(0, self.width, self.core_width)
+            Tile(top, left, height, width)
+            for top, height in zip(tops, self.rows, strict=False)
+            for left, width in zip(lefts, self.columns, strict=False)
         ]
 
 
-def _even(length: int, side: int) -> int:
-    """The length, at most `side`, that cuts `length` into the fewest pieces, all but equal.
+def lengths(side: int) -> tuple[int, ...]:
+    """The lengths that cores have, at most `side`, the largest first: 256, 136 and 76 of 256.
 
-    Rounded up to 10 k + 6, so that layer 2, whose output is 4 pixels wider than the core, comes out
-    in whole blocks of 10 (fast_conv), and to few of these, as each shape of tile is compiled by
-    itself, which takes half a second and 20 MB that nothing frees: with side 256, 136, 156, ... 256
-    for images that are cut, 76, 136, 196 and 256 for smaller ones.
+    Each shape of tile is compiled by itself, which takes half a second and 20 MB that nothing frees: of
+    three lengths there are nine. They end in 6, so that layer 2, whose output is 4 pixels wider than the
+    core, comes out in whole blocks of 10 (fast_conv); each is about half of the one before.
     """
-    longest = side - (side - 6) % 10
-    pieces = -(-length // longest)
-    even = -(-length // pieces)
-    return min(longest, even + (16 - even) % (20 if pieces > 1 else 60))
+    found = [side - (side - 6) % 10]
+    while (half := found[-1] // 2) > 35 and len(found) < 3:
+        found.append(half + (6 - half) % 10)
+    return tuple(found)
+
+
+@functools.cache
+def cover(length: int, side: int) -> tuple[int, ...]:
+    """Lengths of cores that together cover `length`, the largest first, with the least work."""
+    of = lengths(side)
+    whole = max(0, -(-length // of[0]) - 3)  # far from the end there are only the largest
+    covers = (some for count in range(1, 7) for some in itertools.combinations_with_replacement(of, count))
+    enough = (some for some in covers if sum(some) >= length - whole * of[0])
+    return of[:1] * whole + min(enough, key=lambda some: sum(some) + MARGIN * len(some))
 
 
 def seamless(height: int, width: int, side: int, halo: int) -> Tiling:
-    """The Tiling with cores of at most side x side, side >= SMALLEST_CORE; even, to save work."""
-    return Tiling(height, width, _even(height, side), _even(width, side), halo)
+    """The Tiling with cores of at most side x side, side >= SMALLEST_CORE."""
+    return Tiling(height, width, cover(height, side), cover(width, side), halo)
 
 
 def isolated(height: int, width: int, side: int) -> Tiling:
     """The Tiling of the original suite: side x side patches without any neighbours."""
-    return Tiling(height, width, side, side, 0)
+    rows, columns = ((side,) * -(-length // side) for length in (height, width))
+    return Tiling(height, width, rows, columns, 0)
 
 
 def mirror(plane: Pixels, tiling: Tiling) -> Pixels:
     """Pad [H, W] so that every tile of the tiling lies inside: mirrored, edge pixel repeated."""
-    last_top, last_left = tiling.corners[-1]
-    below = last_top + tiling.core_height - tiling.height + tiling.halo
-    right = last_left + tiling.core_width - tiling.width + tiling.halo
-    return np.pad(plane, ((tiling.halo, below), (tiling.halo, right)), mode="symmetric")
+    below, right = sum(tiling.rows) - tiling.height, sum(tiling.columns) - tiling.width
+    halo = tiling.halo
+    return np.pad(plane, ((halo, below + halo), (halo, right + halo)), mode="symmetric")
 
 
-def cut(padded: Pixels, tiling: Tiling, corners: Corners) -> Pixels:
-    """Cut the tiles at these corners, halos included, from a mirrored plane: [N, h, w]."""
-    height = tiling.core_height + 2 * tiling.halo
-    width = tiling.core_width + 2 * tiling.halo
-    return np.stack([padded[top : top + height, left : left + width] for top, left in corners])
+def cut(padded: Pixels, tiles: Sequence[Tile], halo: int) -> Pixels:
+    """Cut tiles of one shape, halos included, from a mirrored plane: [N, h, w]."""
+    return np.stack(
+        [padded[t.top : t.top + t.height + 2 * halo, t.left : t.left + t.width + 2 * halo] for t in tiles]
+    )
 
 
-def stitch(plane: Floats, cores: Floats, corners: Corners) -> None:
-    """Write cores [N, h, w] into plane [H, W] at their corners; what lies outside is dropped."""
-    for core, (top, left) in zip(cores, corners, strict=True):
-        place = plane[top : top + core.shape[0], left : left + core.shape[1]]
+def stitch(plane: Floats, cores: Floats, tiles: Sequence[Tile]) -> None:
+    """Write cores [N, h, w] into plane [H, W] where their tiles lie; what is outside is dropped."""
+    for core, tile in zip(cores, tiles, strict=True):
+        place = plane[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
         place[...] = core[: place.shape[0], : place.shape[1]]

@@ -5,7 +5,20 @@ import itertools
 import numpy as np
 import pytest
 
-from car.tiles import SMALLEST_CORE, Tiling, cut, isolated, mirror, patches, seamless, stitch
+from car.tiles import (
+    MARGIN,
+    SMALLEST_CORE,
+    Tile,
+    Tiling,
+    cover,
+    cut,
+    isolated,
+    lengths,
+    mirror,
+    patches,
+    seamless,
+    stitch,
+)
 
 
 def test_patches_row_by_row_and_only_full_ones() -> None:
@@ -24,75 +37,87 @@ def test_no_patch_of_a_smaller_picture(shape: tuple[int, int]) -> None:
     assert got.shape == (0, 8, 8) and got.dtype == np.uint8
 
 
-def core_of(length: int, side: int) -> int:
-    """The length of a core by seamless's rule, counted out."""
-    longest = max(n for n in range(side + 1) if n % 10 == 6)
-    pieces = next(n for n in itertools.count(1) if n * longest >= length)
-    even = next(n for n in itertools.count(1) if n * pieces >= length)
-    step = 20 if pieces > 1 else 60
-    return min(longest, next(n for n in itertools.count(even) if n % step == 16))
-
-
-@pytest.mark.parametrize("side", [16, 17, 25, 26, 35, 100, 256, 261])
-def test_cores_are_few_and_even_and_of_few_lengths(side: int) -> None:
-    for length in [*range(1, 300), 511, 512, 513, 1000, 4096]:
+@pytest.mark.parametrize("side", [16, 17, 25, 26, 36, 100, 256, 261, 512])
+def test_cores_cover_all_and_none_too_much(side: int) -> None:
+    of = lengths(side)
+    assert of[0] == max(n for n in range(side + 1) if n % 10 == 6) and list(of) == sorted(of, reverse=True)
+    assert all(n % 10 == 6 and n >= SMALLEST_CORE for n in of) and len(of) <= 3
+    for length in [*range(1, 400), 511, 512, 513, 1000, 4096, 65_000]:
         tiling = seamless(length, 3 * length, side, 9)
-        assert tiling == (length, 3 * length, core_of(length, side), core_of(3 * length, side), 9)
-        assert {type(value) for value in tiling} == {int}
-        assert core_of(length, side) <= side and core_of(length, side) % 10 == 6
+        assert (tiling.height, tiling.width, tiling.halo) == (length, 3 * length, 9)
+        for whole, cores in ((length, tiling.rows), (3 * length, tiling.columns)):
+            assert set(cores) <= set(of) and list(cores) == sorted(cores, reverse=True)
+            assert sum(cores) >= whole > sum(cores) - cores[-1]  # none lies outside
+            assert cores.count(of[0]) >= whole // of[0] - 3
 
 
-def test_the_lengths_that_the_rule_promises() -> None:
-    """As _even's docstring tells them: each shape of tile is compiled by itself."""
-    whole = {seamless(length, 1, 256, 9).core_height for length in range(1, 257)}
-    assert whole == {16, 76, 136, 196, 256}
-    pieces = {seamless(length, 1, 256, 9).core_height for length in range(257, 5000)}
-    assert pieces == {136, 156, 176, 196, 216, 236, 256}
-    assert SMALLEST_CORE == 16 and seamless(40, 50, SMALLEST_CORE, 9) == (40, 50, 16, 16, 9)
+def test_the_lengths_of_cores_are_those_that_the_rule_promises() -> None:
+    """As its docstring tells them: each shape of tile is compiled by itself."""
+    assert lengths(256) == (256, 136, 76)
+    assert {shape for n in range(1, 5000) for shape in cover(n, 256)} == {256, 136, 76}
+    assert cover(512, 256) == (256, 256) and cover(100, 256) == (136,) and cover(330, 256) == (256, 76)
+    assert cover(1224, 256) == (256, 256, 256, 256, 136, 76)
 
 
-def test_corners_row_by_row() -> None:
-    assert Tiling(25, 40, 10, 16, 3).corners == [(top, left) for top in (0, 10, 20) for left in (0, 16, 32)]
-    assert Tiling(20, 16, 10, 16, 3).corners == [(0, 0), (10, 0)]
-    assert isolated(9, 5, 4) == (9, 5, 4, 4, 0)
+def test_a_cover_is_the_one_of_least_work() -> None:
+    for length in range(1, 1100, 7):
+        best = min(
+            (sum(some) + MARGIN * len(some), some)
+            for count in range(1, 16)
+            for some in itertools.combinations_with_replacement((256, 136, 76), count)
+            if sum(some) >= length
+        )
+        cores = cover(length, 256)
+        assert sum(cores) + MARGIN * len(cores) == best[0], length
+
+
+def test_tiles_row_by_row() -> None:
+    assert Tiling(25, 40, (20, 10), (26, 16), 3).tiles == [
+        (0, 0, 20, 26),
+        (0, 26, 20, 16),
+        (20, 0, 10, 26),
+        (20, 26, 10, 16),
+    ]
+    assert isolated(9, 5, 4) == (9, 5, (4, 4, 4), (4, 4), 0)
 
 
 @pytest.mark.parametrize("size", [(45, 61), (61, 45), (48, 32), (5, 70)])
 def test_every_pixel_of_a_tile_is_the_picture_s_or_its_mirror_image(size: tuple[int, int]) -> None:
     height, width = size
     plane = np.random.default_rng(1).integers(0, 256, size, np.uint8)
-    tiling = Tiling(height, width, 16, 26, 9)
+    rows, columns = (16,) * -(-height // 16), (26,) * -(-width // 26)
+    tiling = Tiling(height, width, rows, columns, 9)
     padded = mirror(plane, tiling)
-    tiles = cut(padded, tiling, tiling.corners)
-    assert tiles.shape == (-(-height // 16) * -(-width // 26), 16 + 18, 26 + 18)
+    tiles = cut(padded, tiling.tiles, 9)
+    assert tiles.shape == (len(rows) * len(columns), 16 + 18, 26 + 18)
 
     def place(index: int, length: int) -> int:
         index %= 2 * length  # there and back again
         return index if index < length else 2 * length - 1 - index
 
-    for tile, (top, left) in zip(tiles, tiling.corners, strict=True):
-        rows = [place(row, height) for row in range(top - 9, top + 16 + 9)]
-        columns = [place(column, width) for column in range(left - 9, left + 26 + 9)]
-        np.testing.assert_array_equal(tile, plane[rows][:, columns])
+    for tile, (top, left, _, _) in zip(tiles, tiling.tiles, strict=True):
+        tops = [place(row, height) for row in range(top - 9, top + 16 + 9)]
+        lefts = [place(column, width) for column in range(left - 9, left + 26 + 9)]
+        np.testing.assert_array_equal(tile, plane[tops][:, lefts])
     assert padded.shape == (-(-height // 16) * 16 + 18, -(-width // 26) * 26 + 18)
 
 
 @pytest.mark.parametrize("halo", [0, 2])
 def test_stitched_cores_are_the_picture_again(halo: int) -> None:
     plane = np.random.default_rng(2).integers(0, 256, (23, 37), np.uint8)
-    tiling = Tiling(23, 37, 8, 16, halo)
-    tiles = cut(mirror(plane, tiling), tiling, tiling.corners)
+    tiling = Tiling(23, 37, (8, 8, 8), (16, 16, 16), halo)
+    tiles = cut(mirror(plane, tiling), tiling.tiles, halo)
     cores = tiles[:, halo : halo + 8, halo : halo + 16].astype(np.float32)
     whole = np.full(plane.shape, -1, np.float32)
-    stitch(whole[:, :], cores, tiling.corners)
+    stitch(whole[:, :], cores, tiling.tiles)
     np.testing.assert_array_equal(whole, plane)
 
 
 def test_cut_and_stitch_do_a_part_of_the_tiles() -> None:
     plane = np.arange(6 * 6, dtype=np.uint8).reshape(6, 6)
-    tiling = Tiling(6, 6, 4, 4, 0)
-    some = [(0, 4), (4, 0)]
-    tiles = cut(mirror(plane, tiling), tiling, some)
+    tiling = isolated(6, 6, 4)
+    some = [Tile(0, 4, 4, 4), Tile(4, 0, 4, 4)]
+    tiles = cut(mirror(plane, tiling), some, 0)
     np.testing.assert_array_equal(tiles[0, :, :2], plane[:4, 4:])
     np.testing.assert_array_equal(tiles[1, :2], plane[4:, :4])
     whole = np.zeros((6, 6), np.float32)
@@ -101,4 +126,4 @@ def test_cut_and_stitch_do_a_part_of_the_tiles() -> None:
     wanted[:4, :4], wanted[4:, 4:] = 0, 0
     np.testing.assert_array_equal(whole, wanted)
     with pytest.raises(ValueError):
-        stitch(whole, tiles.astype(np.float32), [(0, 0)])
+        stitch(whole, tiles.astype(np.float32), some[:1])

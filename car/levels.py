@@ -115,8 +115,6 @@ def as_stored(image: Image.Image, depth: Depth | None = None) -> tuple[Levels, i
         if isinstance(image, TiffImageFile) and image.tag_v2.get(COLOURS) == WHITE_IS_ZERO:
             levels = np.uint16(white) - levels  # which Pillow does for 8 bits alone
         return levels, white
-    if image.mode in ("RGBa", "La"):  # colours multiplied by their opacity
-        image = image.convert(image.mode.upper())
     if image.mode == "F":
         raise BadImage("holds floating-point grey levels, whose range is not known")
     if (colours := _colours_of_16_bits(image)) is not None:

@@ -155,6 +155,20 @@ def test_grey_of_16_bits_with_transparency_is_read_as_8() -> None:
     assert picture.about.noted[0] == "its 16 bits were read as 8"
 
 
+def test_colours_that_are_multiplied_by_their_opacity() -> None:
+    """A TIFF can say that they are (associated alpha); a viewer divides them by it."""
+    file = io.BytesIO()
+    output.write(
+        *(file, np.full((2, 2, 3), (100, 50, 25), np.uint8), metadata.Metadata(), "tiff"),
+        alpha=np.full((2, 2), 128, np.uint8),
+    )
+    before, after = (struct.pack("<HHII", 338, SHORT, 1, value) for value in (2, 1))
+    assert file.getvalue().count(before) == 1
+    picture = decoded(file.getvalue().replace(before, after))
+    assert picture.alpha is not None and picture.alpha.tolist() == [[128] * 2] * 2
+    assert np.abs(picture.pixels - np.array([100, 50, 25]) * 255 / 128).max() <= 1
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_grey_of_16_bits_stays_so(kind: str) -> None:
     sixteen = np.array([[0, 128, 129, 65407, 65535]], np.uint16)

@@ -241,7 +241,7 @@ ENDLESS = {
     "baseline": {},
     "progressive": {"progressive": True},
     "optimized": {"optimize": True, "quality": 95},
-    "restarts": {"restart_marker_blocks": 3},
+    "restarts": {"restart_marker_blocks": 8},  # of grey 7 restarts, after which 0 comes again
     "coarse": {"quality": 10},
 }
 
@@ -264,7 +264,7 @@ def test_a_jpeg_that_lacks_its_end_alone_is_read(tmp_path: Path, options: dict[s
         np.testing.assert_array_equal(images.read_pixels(path), whole.pixels)
         np.testing.assert_array_equal(images.read_luma(path), whole.planes[0].samples)
     scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
-    restarts = [found.start() for found in re.finditer(b"\xff[\xd0-\xd7]", data)][-2:]
+    restarts = [found.start() for found in re.finditer(b"\xff[\xd0-\xd7]", data)]
     for place in (*scans, *restarts, *range(len(data) - 40, len(data) - 2)):
         path.write_bytes(data[:place])
         assert reason(path).startswith(("cannot be decoded: ", "its header is damaged"))

@@ -4,6 +4,7 @@ While the nets work on one image, one thread decodes the next and one finishes a
 """
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -85,27 +86,40 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
 
     pixels, about, planes = corrected.pixels, corrected.about, corrected.planes
     before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, pixels))
+    jpeg, copied = _as_jpeg(job, picture, corrected, after) if job.format == "jpg" else (b"", False)
+    if jpeg and (job.compare or truth is not None):  # of what is in the file
+        saved = images.decode_jpeg(jpeg, max(images.MAX_PIXELS, after.size))
+        after = metadata.upright(levels.as_8_bits(saved.pixels, saved.white), saved.about.orientation)
     if job.compare:
         pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
     measured = None if truth is None else figures.measure(before, after, truth)
-    same = None
-    if job.format == "jpg" and not about.from_cmyk and np.array_equal(pixels, corrected.before):
-        with images.reading(picture.name):
-            same = images.read_bytes(picture.path)
     with whole_file(result, whole=note) as file:
-        if same and same.startswith(find.JPEG_START):  # another generation would lose something
-            file.write(same)
+        if jpeg:
+            file.write(jpeg)
         else:
             held = pixels if "depth of 16 bits" in metadata.HELD_OF_PIXELS[job.format] else after
-            output.write(file, held, about, job.format, job.jpeg_quality, corrected.alpha)
+            output.write(file, held, about, job.format, alpha=corrected.alpha)
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
     left = (*metadata.left_behind(about, job.format), *_lost_of_pixels(corrected, job.format))
     damaged = about.noted + (() if job.format == "jpg" else about.lost)  # a JPEG has it as it was
-    behind = () if same else about.behind
-    return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, measured, behind, bool(same))
+    behind = () if copied else about.behind
+    return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, measured, behind, copied)
+
+
+def _as_jpeg(job: Job, picture: Picture, corrected: Corrected, pixels: Pixels) -> tuple[bytes, bool]:
+    """A JPEG of corrected pixels, uint8; or the file itself where a new saving gains nothing, and True."""
+    about, planes = corrected.about, corrected.planes
+    quality = job.jpeg_quality or output.jpeg_quality_for(planes[0].coarseness if planes else None)
+    was_jpeg = about.segments is not None and not about.from_cmyk
+    if was_jpeg and (quality is None or np.array_equal(corrected.pixels, corrected.before)):
+        with images.reading(picture.name):
+            return images.read_bytes(picture.path), True
+    file = io.BytesIO()
+    output.write(file, pixels, about, "jpg", quality or output.JPEG_QUALITY)
+    return file.getvalue(), False
 
 
 def _lost_of_pixels(corrected: Corrected, form: str) -> list[str]:

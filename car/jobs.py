@@ -22,7 +22,7 @@ class Job:
     data: Path  # the folder, the picture or the list that was named
     results: Path
     format: str = "bmp"  # of metadata.HELD
-    jpeg_quality: int = 95
+    jpeg_quality: int | None = None  # by the file where not told; see output.jpeg_quality_for
     suffix: str = "_car"  # of the results' names
     compare: bool = False  # a sheet beside each result
     skip_existing: bool = False

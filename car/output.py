@@ -6,6 +6,7 @@ begins with the EXIF, a TIFF file itself, byte for byte, and a directory follows
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from car.errors import BadImage
 from car.metadata import Metadata
 
 JPEG_QUALITY = 95
+# A new saving loses less than correction has gained where its table is so much finer than the file's own, and
+# the file is no finer than this: 96 and above gain too little (benchmarks/saved.py).
+FINER, FINEST_TO_GAIN = 0.3, 0.09
 LARGEST_SIDE = {"jpg": 65_500, "webp": 16_383}  # in pixels; libjpeg's, and the format's
 LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels, so that places have 32 bits where nothing can be compressed
 STRIP_BYTES = 2**18  # of pixels that are compressed together
@@ -45,6 +49,18 @@ def check_size(pixels: Pixels | Pixels16, form: str) -> None:
         )
     if form == "tiff" and pixels.nbytes > LARGEST_TIFF:
         raise BadImage(f"{width}x{height} can have over 4 GiB as TIFF; take --format png")
+
+
+def jpeg_quality_for(coarseness: float | None) -> int | None:
+    """The quality, 1..100, at which a corrected JPEG is saved again without harm; None where none is.
+
+    coarseness: of its luma's table (jpeg.coarseness); None where none is known.
+    """
+    if coarseness is None:
+        return JPEG_QUALITY
+    if coarseness < FINEST_TO_GAIN:
+        return None
+    return max(JPEG_QUALITY, math.ceil(100 - 50 * FINER * coarseness))  # jpeg.coarseness_of_quality
 
 
 def write(

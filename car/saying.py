@@ -70,7 +70,7 @@ class Saying:
             say(f"{name}: not kept: {', '.join(saved.behind)}")
             self._behind_said |= kinds
         if saved.copied:
-            cli.detail(f"{name}: nothing changes, the result is the file itself: no generation lost")
+            cli.detail(f"{name}: a new saving would gain nothing, the result is the file itself")
         described = "; ".join(map(describe, COMPONENTS, saved.planes))
         cli.detail(f"{name}: {described or 'nothing to correct (a lossless JPEG, or black and white alone)'}")
         if saved.figures:

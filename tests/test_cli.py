@@ -19,7 +19,7 @@ import rich
 from conftest import ROOT
 
 import run_car_images
-from car import cli, correct, images, jobs, metadata, output, stop, tiles, weights
+from car import cli, correct, images, metadata, stop, tiles, weights
 from car.errors import Stopped, UserError
 
 Capture = pytest.CaptureFixture[str]
@@ -257,7 +257,6 @@ def test_the_numbers_of_the_command_line_are_those_of_the_modules() -> None:
     )
     assert here == (correct.CORE_SIDE, tiles.SMALLEST_CORE, weights.RADIUS, images.MAX_PIXELS)
     assert set(run_car_images.FORMATS) == set(metadata.HELD)
-    assert run_car_images.JPEG_QUALITY == output.JPEG_QUALITY == jobs.Job.jpeg_quality
 
 
 # ---- what is said --------------------------------------------------------------------------

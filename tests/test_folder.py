@@ -351,8 +351,40 @@ def test_a_jpeg_that_does_not_change_is_copied(
     for name in "ab":
         assert (job.results / f"{name}_car.jpg").read_bytes() == (job.data / f"{name}.jpg").read_bytes()
     said = capsys.readouterr().out
-    assert said.count("the result is the file itself: no generation lost") == 2 and "a video" not in said
+    assert said.count("the result is the file itself") == 2 and "a video" not in said
     assert Image.open(job.results / "c_car.jpg").mode == "RGB"
+
+
+def test_a_new_saving_is_as_fine_as_the_file_asks_for(job: Job, capsys: Capture, monkeypatch: Monkey) -> None:
+    monkeypatch.setattr(cli, "_loudness", cli.VERBOSE)
+
+    def rougher(tiles: Array, contrast: float) -> Array:
+        inner = tiles[:, 9:-9, 9:-9].astype(np.float32)
+        return inner + np.sin(7 * inner) * 2
+
+    nets = {factor: Net(rougher, NO_GAINS) for factor in (None, 0.3, 0.06)}
+    for name, quality in (("a", 50), ("b", 93), ("c", 97)):
+        wide = {"a": 24, "b": 32, "c": 40}[name]
+        photograph(wide).save(job.data / f"{name}.jpg", quality=quality)
+    measured: dict[int, tuple[Array, ...]] = {}
+    measure = figures.measure
+
+    def spied(*shown: Array) -> Any:
+        measured[shown[0].shape[1]] = shown
+        return measure(*shown)
+
+    monkeypatch.setattr(figures, "measure", spied)
+    folder.correct_all(dataclasses.replace(job, format="jpg"), Corrector(nets, luma_only=True), jpegs(job))
+    tables = {name: Image.open(job.results / f"{name}_car.jpg").quantization for name in "abc"}  # type: ignore[attr-defined]
+    assert [tables[name][0][1] for name in "abc"] == [1, 1, 1] and tables["a"][0][63] == 10
+    assert tables["b"][0][63] == 4  # 98
+    assert (job.results / "c_car.jpg").read_bytes() == (job.data / "c.jpg").read_bytes()
+    said = capsys.readouterr().out
+    assert (
+        said.count("the result is the file itself") == 1 and "c.jpg: a new saving would gain nothing" in said
+    )
+    for name, width in (("a", 24), ("c", 40)):  # figures are of what is in the file
+        np.testing.assert_array_equal(measured[width][1], pixels(job.results / f"{name}_car.jpg"))
 
 
 @pytest.mark.parametrize("form", ["png", "tiff"])

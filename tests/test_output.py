@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from reference import Array, directory, tiff
 from test_metadata import ARTIST, IPTC, RGB_PROFILE, XMP, nested, parsed, segment, text, turn, with_exif
 
-from car import images, metadata, output
+from car import images, jpeg, metadata, output
 from car.errors import BadImage
 from car.metadata import Metadata
 
@@ -253,6 +253,27 @@ def test_a_jpeg_lies_as_it_was_coded_with_its_segments(orientation: int) -> None
     assert [component[1:3] for component in image.layer] == [(1, 1)] * 3  # type: ignore[attr-defined]
     assert parsed(again[24 : 24 + len(exif)])[0x0112] == orientation
     assert len(written(upright, picture.about, "jpg", 50)) < len(again)
+
+
+@pytest.mark.parametrize(
+    "source, quality",
+    [
+        (10, 95),
+        (80, 95),
+        (85, 96),
+        (90, 98),
+        (93, 98),
+        (94, 99),
+        (95, 99),
+        (96, None),
+        (98, None),
+        (100, None),
+    ],
+)
+def test_a_finer_file_is_saved_finer_and_a_very_fine_one_not_at_all(source: int, quality: int | None) -> None:
+    table = jpeg.table_of_quality(source)
+    assert output.jpeg_quality_for(jpeg.coarseness(table, 0)) == quality
+    assert output.jpeg_quality_for(None) == 95
 
 
 @pytest.mark.parametrize("jfif", [True, False])

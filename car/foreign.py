@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from car import metadata
-from car.errors import some_of
+from car.errors import BadImage, some_of
 
 XMP_TEXT, COMMENT_TEXT = "XML:com.adobe.xmp", "Comment"  # keywords of a PNG's texts
 RAW_EXIF_TEXT = "Raw profile type exif"  # ImageMagick's: a name, a length, and hexadecimal digits
@@ -152,6 +152,23 @@ class Tag(NamedTuple):
     inner: "list[Tag] | None" = None  # of a tag that is the place of a directory: that one
 
 
+def check_tags(data: bytes) -> None:
+    """Raise BadImage for a TIFF whose tags have more bytes than its file: Pillow 11 reads all of them."""
+    order = metadata.byte_order(data)
+    if order and _bytes_of_tags(data, order, int.from_bytes(data[4:8], order), "IFD0") > len(data):
+        raise BadImage("its header is damaged: its tags have more bytes than the file")
+
+
+def _bytes_of_tags(data: bytes, order: Any, place: int, kind: str) -> int:
+    directory, size = metadata.directory_at(data, order, place), 0
+    for tag, entry in {entry.tag: entry for entry in directory.entries}.items() if directory else ():
+        if inner := metadata.INNER.get((kind, tag)):
+            size += _bytes_of_tags(data, order, entry.offset, inner)
+        elif entry.end <= len(data):
+            size += max(0, entry.end - entry.offset)
+    return size
+
+
 def _entries(data: bytes) -> dict[int, metadata.Entry]:
     """The tags of a TIFF's first directory; none of a BigTIFF."""
     order = metadata.byte_order(data)
@@ -198,7 +215,7 @@ def _tags_of(data: bytes, order: Any, place: int, kind: str, lost: list[str]) ->
     if directory is None:
         lost.append(f"its EXIF has a damaged directory ({kind})")
         return []
-    found, damaged, room = [], [], len(data)
+    found, damaged = [], []
     for tag, entry in sorted({entry.tag: entry for entry in directory.entries[: directory.sure]}.items()):
         if kind == "IFD0" and tag in OF_PIXELS:
             continue
@@ -207,8 +224,7 @@ def _tags_of(data: bytes, order: Any, place: int, kind: str, lost: list[str]) ->
                 found.append(Tag(tag, metadata.LONG, 1, b"", tags))
             continue
         values = data[entry.offset : entry.end] if entry.end else data[entry.place + 8 : entry.place + 12]
-        room -= len(values)  # below 0 where many tags have the same values
-        if entry.end > len(data) or room < 0:
+        if entry.end > len(data):
             damaged.append(f"0x{tag:04x}")
         else:
             found.append(Tag(tag, entry.type, entry.values, values))

@@ -125,6 +125,8 @@ def _open_lossless(data: bytes, max_pixels: int) -> ImageFile:
 
 def _open_as(kind: type[ImageFile], data: bytes, max_pixels: int) -> ImageFile:
     """Open an image by Pillow's reader of its type; only the header is read. Raises BadImage."""
+    if kind is TiffImageFile:
+        foreign.check_tags(data)
     try:
         image = kind(io.BytesIO(data))
     except Image.DecompressionBombError:

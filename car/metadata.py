@@ -89,6 +89,8 @@ def read(image: Image.Image, data: bytes = b"") -> Metadata:
     """
     if not isinstance(image, JpegImageFile):
         with contextlib.suppress(Exception):  # whatever Pillow's parsing stumbles over
+            if isinstance(exif := image.info.get("exif"), bytes):
+                return Metadata(upright_exif([exif.removeprefix(EXIF_START)], [])[0])
             found = image.getexif().get(ORIENTATION, 1)
             return Metadata(found if found in range(1, 9) else 1)
         return Metadata()

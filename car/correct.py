@@ -61,6 +61,7 @@ class PlaneFound(NamedTuple):
     coarseness: float | None  # of its quantisation table (jpeg.coarseness); None where none is known
     choice: choice.Choice
     mean_change: float  # mean absolute change, grey levels
+    table: Floats | None = None  # the table itself, float32 [8, 8]
 
 
 class Corrected(NamedTuple):
@@ -192,7 +193,7 @@ class Corrector:
                 limits.limit_change(change, plane.samples, plane.table, gains, is_chroma=bool(found))
                 own = jpeg.coarseness(plane.table, len(found))
             change *= self.strength * chosen.strength
-            found.append(PlaneFound(own, chosen, _mean_size(change)))
+            found.append(PlaneFound(own, chosen, _mean_size(change), plane.table))
         decoded, white = picture.pixels, picture.white
         if self.bits == 16 and decoded.dtype == np.uint8:
             decoded, white = decoded.astype(np.uint16) * 257, 65535

@@ -1,27 +1,21 @@
-"""MSE, PSNR and SSIM of pictures, and the figures.csv of a folder of results.
+"""MSE, PSNR and SSIM of pictures.
 
 Of the luma, unrounded: whole grey levels, to which a decoder rounds, would add an error of their own.
 """
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from car.arrays import Doubles, Pixels
-from car.errors import UserError
-from car.files import whole_file
 
 LUMA_THOUSANDTHS = np.array([299.0, 587.0, 114.0])  # of R, G, B: full-range BT.601 (JFIF)
 SSIM_WINDOW = 11  # side of SSIM's Gaussian window, in pixels
 SSIM_DEVIATION = 1.5
 SSIM_C1, SSIM_C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # C1 and C2 of SSIM's paper
-# What makes a cell a formula to a spreadsheet; an apostrophe before it makes it text.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 ROWS_AT_A_TIME = 32  # so that memory does not grow with the picture, and a band stays in the cache
 
 Plane = Pixels | Doubles  # [H, W], grey levels
@@ -182,52 +176,3 @@ def describe_mean(figures: Sequence[Figures]) -> str:
     """The mean over pictures for people; where it is one over fewer of them, their number is said."""
     counts = [sum(bool(np.isfinite(pair).all()) for pair in pairs) for pairs in _pairs(figures)]
     return f"mean of {len(figures)} images: {describe(mean(figures), counts, len(figures))}"
-
-
-# ---- figures.csv ---------------------------------------------------------------------------
-
-
-COLUMNS = ("name", *Figures._fields)
-
-
-def _is_formula(name: str) -> bool:
-    """Whether a spreadsheet would compute a cell with this name; apostrophes in front do not count."""
-    return name.lstrip("'").startswith(FORMULA_STARTS)
-
-
-def _as_text(name: str) -> str:
-    return f"'{name}" if _is_formula(name) else name
-
-
-def _from_text(cell: str) -> str:
-    return cell[1:] if cell[0:1] == "'" and _is_formula(cell) else cell
-
-
-def read(path: Path) -> dict[str, Figures]:
-    """Read a CSV of an earlier run as {name: figures}; empty where there is none.
-
-    Raises UserError where it is none of ours: it would be overwritten.
-    """
-    if not path.exists():
-        return {}
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            header, *lines = csv.reader(file)
-        if tuple(header) == COLUMNS[:7]:
-            raise ValueError("columns of an earlier version")
-        if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
-            raise ValueError("other columns")
-        return {_from_text(name): Figures._make(map(float, values)) for name, *values in lines}
-    except (ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path} is damaged, or of another program ({error}); it would be overwritten: move it elsewhere"
-        ) from error
-
-
-def write(path: Path, rows: Mapping[str, Figures]) -> None:
-    """Write {name: figures} to the CSV, by name; one that a spreadsheet would compute gets an apostrophe."""
-    with whole_file(path, "w") as file:
-        # Quoted, as a name may hold even a carriage return.
-        out = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        out.writerow(COLUMNS)
-        out.writerows((_as_text(name), *rows[name]) for name in sorted(rows))

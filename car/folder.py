@@ -6,6 +6,7 @@ While the nets work on one image, one thread decodes the next and one finishes a
 import contextlib
 import io
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from car import cli, figures, find, images, jobs, levels, metadata, output, pictures, saying, stop, workload
+from car import cli, figures, find, images, jobs, levels, metadata, output, pictures, rows, stop, workload
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane
 from car.errors import BadImage, UserError
@@ -21,10 +22,8 @@ from car.files import name_fits, naming, partial_of, whole_file
 from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
+from car.rows import Row
 from car.saying import Outcome, Saved, Saying
-
-SECONDS_BETWEEN_CSVS = 10
-
 
 # ---- one image -----------------------------------------------------------------------------
 
@@ -34,6 +33,7 @@ class Loaded(NamedTuple):
 
     picture: images.Decoded
     truth: Pixels | None
+    seconds: float = 0.0  # that it took
 
 
 def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> Loaded:
@@ -41,6 +41,7 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
 
     Raises BadImage, also where its result cannot be written, or a user's file has that name.
     """
+    began = time.perf_counter()
     with images.reading(picture.name):
         jobs.check_place(job, picture)
         for path in job.files_of(job.name(picture)):
@@ -56,11 +57,11 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
         output.check_size(read.pixels, job.format)
     with _in_folder_of(picture):
         if clean is None:
-            return Loaded(read, None)
+            return Loaded(read, None, time.perf_counter() - began)
         size = metadata.upright(read.pixels, read.about.orientation).shape[:2]
         images.check_same_size(picture.path, size, images.size_of(clean, corrector.max_pixels))
         truth = images.read_pixels(clean, corrector.max_pixels, job.depth)
-        return Loaded(read, truth)
+        return Loaded(read, truth, time.perf_counter() - began)
 
 
 @contextlib.contextmanager
@@ -84,7 +85,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with naming(result.parent):
             result.parent.mkdir(parents=True, exist_ok=True)
 
-    pixels, about, planes = corrected.pixels, corrected.about, corrected.planes
+    pixels, about = corrected.pixels, corrected.about
     before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, pixels))
     jpeg, copied = _as_jpeg(job, picture, corrected, after) if job.format == "jpg" else (b"", False)
     if jpeg and (job.compare or truth is not None):  # of what is in the file
@@ -103,10 +104,24 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
-    left = (*metadata.left_behind(about, job.format), *_lost_of_pixels(corrected, job.format))
+    return _saved(job, picture, corrected, measured, copied)
+
+
+def _saved(
+    job: Job, picture: Picture, corrected: Corrected, measured: figures.Figures | None, copied: bool
+) -> Saved:
+    """What came of a picture. copied: its result is the file itself."""
+    about, planes = corrected.about, corrected.planes
+    kept, lost = metadata.fate(about, job.format, corrected.alpha is not None, corrected.white > 255)
     damaged = about.noted + (() if job.format == "jpg" else about.lost)  # a JPEG has it as it was
     behind = () if copied else about.behind
-    return Saved(pixels.shape[0] * pixels.shape[1], left, damaged, planes, measured, behind, copied)
+    changed = not np.array_equal(corrected.pixels, corrected.before)
+    why = "" if changed else rows.why_unchanged(planes)
+    if copied and changed:
+        why, planes = "a new saving would gain nothing", tuple(p._replace(mean_change=0.0) for p in planes)
+    left = (*lost, *damaged, *behind)
+    row = rows.of(job.name(picture), corrected.pixels.shape, planes, kept, left, why, measured)
+    return Saved(row, lost, damaged, behind, copied)
 
 
 def _as_jpeg(job: Job, picture: Picture, corrected: Corrected, pixels: Pixels) -> tuple[bytes, bool]:
@@ -120,12 +135,6 @@ def _as_jpeg(job: Job, picture: Picture, corrected: Corrected, pixels: Pixels) -
     file = io.BytesIO()
     output.write(file, pixels, about, "jpg", quality or output.JPEG_QUALITY)
     return file.getvalue(), False
-
-
-def _lost_of_pixels(corrected: Corrected, form: str) -> list[str]:
-    """What a format cannot hold of the pixels themselves, by the names of metadata.HELD."""
-    has = {"transparency": corrected.alpha is not None, "depth of 16 bits": corrected.white > 255}
-    return [name for name, is_there in has.items() if is_there and name not in metadata.HELD_OF_PIXELS[form]]
 
 
 def in_order(
@@ -145,8 +154,11 @@ def in_order(
     def tell(share: float) -> None:
         watch(share + (waiting is not None))
 
-    def finish(picture: Picture, loaded: Loaded, made: list[NetPlane]) -> Saved:
-        return save(job, journal, picture, corrector.finish(loaded.picture, made), loaded.truth)
+    def finish(picture: Picture, loaded: Loaded, made: list[NetPlane], seconds: float) -> Saved:
+        began = time.perf_counter()
+        saved = save(job, journal, picture, corrector.finish(loaded.picture, made), loaded.truth)
+        seconds += loaded.seconds + time.perf_counter() - began
+        return saved._replace(row=saved.row._replace(seconds=round(seconds, 3)))
 
     with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
         following = loading.submit(load, job, journal, corrector, chosen[0])
@@ -158,8 +170,9 @@ def in_order(
                 outcome: Future[Saved] = Future()
                 outcome.set_exception(fault)
             else:
-                loaded = loading_this.result()
-                outcome = saving.submit(finish, picture, loaded, corrector.through_nets(loaded.picture, tell))
+                loaded, began = loading_this.result(), time.perf_counter()
+                made = corrector.through_nets(loaded.picture, tell)
+                outcome = saving.submit(finish, picture, loaded, made, time.perf_counter() - began)
             if waiting:
                 yield waiting
             waiting = picture, outcome
@@ -170,21 +183,6 @@ def in_order(
 
 
 # ---- the folder ----------------------------------------------------------------------------
-
-
-class CsvWriter:
-    """Writes figures.csv again and again while rows come, so seldom that it costs a fiftieth of the time."""
-
-    def __init__(self, path: Path, progress: cli.Progress) -> None:
-        self.path, self._progress, self._next = path, progress, 0.0
-
-    def write_if_due(self, rows: dict[str, figures.Figures]) -> None:
-        """Write the whole file, if the last time is long enough ago."""
-        began = self._progress.seconds
-        if began > self._next:
-            figures.write(self.path, rows)
-            ended = self._progress.seconds
-            self._next = ended + max(SECONDS_BETWEEN_CSVS, 50 * (ended - began))
 
 
 def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
@@ -213,22 +211,22 @@ def correct_all(
     unreadable: of find.Found, bad from the start. Raises UserError where the data goes away, and where
     results that are to be skipped were made by other settings.
     """
-    earlier = figures.read(job.figures)
+    earlier = rows.done_in(job.results, job.figures)
     bad = unreadable or {}
-    outcome = Outcome(len(chosen) + len(bad), rows=earlier if job.skip_existing else {})
-    outcome.begun, outcome.bad = len(bad), list(bad)
+    outcome = Outcome(len(chosen) + len(bad), begun=len(bad), bad=list(bad))
     settings = settings_of(corrector, job.weights)
     if job.format == "jpg":
         settings["--jpeg-quality"] = job.jpeg_quality
     journal = Journal(job.results, job.part, job.parts, settings)
-    skipped = jobs.done_already(job, journal, chosen, outcome.rows) if job.skip_existing else set()
+    skipped = jobs.done_already(job, journal, chosen, earlier) if job.skip_existing else set()
     jobs.clear_leftovers(job, chosen)
     left = [picture for picture in chosen if picture not in skipped]
     outcome.skipped = len(skipped)
+    outcome.rows = {name: earlier[name] for name in map(job.name, skipped)}
     for name, why in bad.items():
         cli.say(f"left out: {name}: {why}")
     with cli.Progress(len(chosen), "images", len(skipped), workload.of(left)) as progress:
-        say, csv = Saying(progress, job.format), CsvWriter(job.figures, progress)
+        say, csv = Saying(progress, job.format), rows.Writer(job.figures, progress)
         for picture, future in in_order(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
@@ -240,14 +238,13 @@ def correct_all(
                     ) from reason
                 outcome.bad.append(picture.name)
                 say.bad(reason)
-                continue
-            say.saved(picture.name, saved)
-            outcome.finer += saying.is_finer(saved.planes)
-            if not saved.planes:
-                outcome.lossless.append(picture.name)
-            if saved.figures:
-                outcome.rows[job.name(picture)] = saved.figures
-                csv.write_if_due(outcome.rows)
+                why = str(reason).removeprefix(f"{picture.name}: ")
+                row = Row(job.name(picture), rows.LEFT_OUT, why)
+            else:
+                say.saved(picture.name, saved)
+                row = saved.row
+            outcome.add(row)
+            csv.write_if_due(outcome.rows)
     if outcome.rows:
-        figures.write(job.figures, outcome.rows)
+        rows.write(job.figures, outcome.rows)
     return outcome

@@ -4,11 +4,11 @@ import contextlib
 import functools
 import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from car import cli, figures, find, levels, metadata, split
+from car import cli, find, levels, metadata, split
 from car.errors import BadImage, UserError, some_of
 from car.files import partial_of
 from car.find import Picture
@@ -186,12 +186,13 @@ def clear_leftovers(job: Job, pictures: Sequence[Picture]) -> None:
 
 
 def done_already(
-    job: Job, journal: Journal, pictures: Sequence[Picture], rows: Mapping[str, figures.Figures]
+    job: Job, journal: Journal, pictures: Sequence[Picture], told: Container[str]
 ) -> set[Picture]:
     """The pictures whose results are there; no image is opened.
 
-    A result whose figures did not reach the CSV before a kill is to be made again, as is one of another
-    picture of that name. Raises UserError where results were made by other settings.
+    told: the names (Job.name) of those that have a row in figures.csv. A result whose row did not reach it
+    before a kill is to be made again, as is one of another picture of that name. Raises UserError where
+    results were made by other settings.
     """
     made = []
     for folder, some in _by_folder(job, pictures).items():
@@ -202,7 +203,7 @@ def done_already(
             f"--skip-existing: results in {job.results} were made otherwise: {'; '.join(differences)}; give "
             f"the same options and weights, or another results folder, or leave --skip-existing out"
         )
-    return {p for p in made if job.name(p) in rows or not find.clean_beside(p.path, job.inputs)}
+    return {picture for picture in made if job.name(picture) in told}
 
 
 def _by_folder(job: Job, pictures: Sequence[Picture]) -> dict[Path, list[Picture]]:

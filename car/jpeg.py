@@ -7,6 +7,8 @@ the header; what was there before lies within half a step of what the file decod
 A table is float32 [8, 8]; a row holds the steps of one vertical frequency.
 """
 
+import functools
+import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -206,6 +208,29 @@ def table_of_quality(quality: int) -> Floats:
     """The luma table that libjpeg writes at a quality of 1..100, float32 [8, 8]."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality  # jpeg_quality_scaling
     return np.clip((LUMA_TABLE * percent + 50) // 100, 1, LARGEST_STEP).astype(np.float32)
+
+
+def quality_of_coarseness(factor: float) -> int:
+    """The quality of 1..100 whose factor (coarseness_of_quality) is nearest."""
+    return min(range(1, 101), key=lambda quality: abs(math.log(coarseness_of_quality(quality) / factor)))
+
+
+def quality_of(table: Floats) -> tuple[int, bool]:
+    """The quality of 1..100 that a luma table [8, 8] is of, and whether it is exactly libjpeg's table.
+
+    Of another table it is the quality whose own table is nearest to it in coarseness.
+    """
+    own = coarseness(table, 0)
+    quality = min(range(1, 101), key=lambda quality: abs(math.log(_coarseness_of_table(quality) / own)))
+    nearby = range(max(1, quality - 1), min(100, quality + 1) + 1)  # several have a table of one coarseness
+    exact = [near for near in nearby if np.array_equal(table, table_of_quality(near))]
+    return (exact[-1], True) if exact else (quality, False)
+
+
+@functools.cache
+def _coarseness_of_table(quality: int) -> float:
+    """Of the table of whole steps that libjpeg writes, which differs from the factor at both ends."""
+    return coarseness(table_of_quality(quality), 0)
 
 
 def _cosines() -> Floats:

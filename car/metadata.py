@@ -365,11 +365,26 @@ def left_behind(metadata: Metadata, form: str) -> tuple[str, ...]:
     return tuple(left)
 
 
+def fate(metadata: Metadata, form: str, transparent: bool, deep: bool) -> tuple[list[str], list[str]]:
+    """What a format keeps of a picture, and what it cannot hold: fields, and of HELD_OF_PIXELS."""
+    left = left_behind(metadata, form)
+    kept = [name for name in held(metadata, form) if name not in left]
+    has = {"transparency": transparent, "depth of 16 bits": deep}
+    of_pixels = [name for name, is_there in has.items() if is_there]
+    kept += [name for name in of_pixels if name in HELD_OF_PIXELS[form]]
+    return kept, [*left, *(name for name in of_pixels if name not in HELD_OF_PIXELS[form])]
+
+
 def describe_left(fields: Sequence[str], form: str) -> str:
     """Say which fields a format cannot hold, and which formats can hold all of them."""
     others = [other for other, held in HELD.items() if set(fields) <= {*held, *HELD_OF_PIXELS[other]}]
     said = f"{form.upper()} holds no {_listed(fields, 'or')}; --format {_listed(others, 'or')} keeps"
     return said + (" them" if fields[1:] else " it")
+
+
+def named(fields: Sequence[str]) -> str:
+    """Fields, and other words among them, as people know them: "EXIF, ICC profile"."""
+    return ", ".join(NAMES.get(name, name) for name in fields)
 
 
 def _listed(fields: Sequence[str], word: str) -> str:

@@ -1,17 +1,16 @@
 """What came of the pictures of a run, and all that is said of it."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from car import cli, figures, metadata, stop, weights
-from car.correct import PlaneFound
+from car import cli, figures, metadata, rows, stop, weights
 from car.errors import BadImage, Stopped, some_of
 from car.jobs import Job
-
-COMPONENTS = ("luma", "Cb", "Cr")
-
+from car.rows import Row
 
 # ---- what came of them ---------------------------------------------------------------------
 
@@ -19,26 +18,29 @@ COMPONENTS = ("luma", "Cb", "Cr")
 class Saved(NamedTuple):
     """What came of one image."""
 
-    pixels: int
-    left: tuple[str, ...]  # fields of the metadata that the result's format cannot hold
-    damaged: tuple[str, ...]  # what was damaged, in words for people
-    planes: tuple[PlaneFound, ...]
-    figures: figures.Figures | None  # None where no clean picture stands beside it
-    behind: tuple[str, ...] = ()  # what else the file held, in words for people
+    row: Row
+    lost: Sequence[str] = ()  # fields of the metadata, and what is like them, that the format cannot hold
+    damaged: Sequence[str] = ()  # what was damaged, in words for people
+    behind: Sequence[str] = ()  # what else the file held, in words for people
     copied: bool = False  # the result is the JPEG itself, byte by byte
 
 
 @dataclass
 class Outcome:
-    """What came of a folder."""
+    """What came of the pictures of a run."""
 
-    found: int  # JPEGs that were to be done
+    found: int  # that were to be done
     skipped: int = 0  # of them, as their results were there
     begun: int = 0  # of the rest
     bad: list[str] = field(default_factory=list)  # names
-    finer: int = 0  # of those begun, left as they are: finer than what the weights were trained on
-    lossless: list[str] = field(default_factory=list)  # names of those in which nothing is to be corrected
-    rows: dict[str, figures.Figures] = field(default_factory=dict)  # by name, of those with a clean picture
+    unchanged: Counter[str] = field(default_factory=Counter)  # of those begun, by the reason
+    rows: dict[str, Row] = field(default_factory=dict)  # by name, with those that were skipped
+
+    def add(self, row: Row) -> None:
+        """Count a picture that was done or left out."""
+        self.rows[row.name] = row
+        if row.status == rows.UNCHANGED:
+            self.unchanged[row.why] += 1
 
 
 # ---- what is said --------------------------------------------------------------------------
@@ -59,7 +61,7 @@ class Saying:
 
     def saved(self, name: str, saved: Saved) -> None:
         """An image was corrected."""
-        if left := [field for field in saved.left if field not in self._left_said]:
+        if left := [field for field in saved.lost if field not in self._left_said]:
             cli.say(f"{name}: {metadata.describe_left(left, self._form)}")
             self._left_said.update(left)
         for line in saved.damaged:
@@ -71,33 +73,12 @@ class Saying:
             self._behind_said |= kinds
         if saved.copied:
             cli.detail(f"{name}: a new saving would gain nothing, the result is the file itself")
-        described = "; ".join(map(describe, COMPONENTS, saved.planes))
-        cli.detail(f"{name}: {described or 'nothing to correct (a lossless JPEG, or black and white alone)'}")
-        if saved.figures:
-            cli.say(f"{name}: {figures.describe(saved.figures)}")
-        self._pixels += saved.pixels
+        cli.detail(f"{name}: {rows.describe(saved.row)}")
+        if saved.row.figures:
+            cli.say(f"{name}: {figures.describe(saved.row.figures)}")
+        self._pixels += math.prod(saved.row.size or (0,))
         rate = self._pixels / self._progress.seconds / 1e6
         self._progress.step(note=f"{rate:.2f} megapixels a second")
-
-
-def is_finer(planes: Sequence[PlaneFound]) -> bool:
-    """Whether an image stays as it is because it is finer than what the weights were trained on."""
-    choices = [plane.choice for plane in planes]
-    return all(choice.unchanged for choice in choices) and not all(choice.one_level for choice in choices)
-
-
-def describe(component: str, plane: PlaneFound) -> str:
-    """What was found of a plane and done to it, for people."""
-    if plane.choice.one_level:
-        return f"{component} has one level throughout and stays as it is"
-    if plane.choice.unchanged:
-        return f"{component} is finer than all weights and stays as it is"
-    coarse = (
-        "no table known" if plane.coarseness is None else f"table {plane.coarseness:.2f} of the standard one"
-    )
-    of = plane.choice.factor
-    chosen = "the log's own weights" if of is None else f"weights for {of:.2f}"
-    return f"{component}: {coarse}, {chosen}, mean change {plane.mean_change:.2f} grey levels"
 
 
 def say_worse_than_none(log: Path, trained: weights.Weights) -> None:
@@ -120,19 +101,20 @@ def say_unknown_coarseness(log: Path, bank: weights.Bank) -> None:
 
 def say_outcome(job: Job, outcome: Outcome) -> None:
     """Say what came of a folder. Raises Stopped where a signal ended the work."""
-    already = f", {outcome.skipped} were there already" if outcome.skipped else ""
-    done = outcome.begun - len(outcome.bad)
-    cli.say(f"corrected {done} of {outcome.found} images into {job.results}{already}")
+    unchanged = sum(outcome.unchanged.values())
+    corrected = outcome.begun - len(outcome.bad) - unchanged
+    line = f"corrected {corrected} of {outcome.found} images into {job.results}"
+    if unchanged:
+        several = len(outcome.unchanged) > 1
+        reasons = [f"{count} {why}" if several else why for why, count in sorted(outcome.unchanged.items())]
+        line += f", unchanged {unchanged} ({', '.join(reasons)})"
+    line += f", left out {len(outcome.bad)}" if outcome.bad else ""
+    cli.say(line + (f", {outcome.skipped} were there already" if outcome.skipped else ""))
     if depth := job.depth.describe():
         cli.say(f"pictures of 16 bits: {depth}")
-    if outcome.lossless:
-        kinds = "lossless JPEGs, black and white alone"
-        cli.say(f"nothing to correct ({kinds}), pixels as they were: {some_of(outcome.lossless)}")
     if outcome.begun < outcome.found - outcome.skipped:
         raise Stopped(f"stopped by {stop.name()}; with --skip-existing the same command goes on")
-    if outcome.finer:
-        cli.say(f"left as they are: {outcome.finer}, finer than the JPGs that the weights were trained on")
-    if outcome.rows:
-        cli.say(figures.describe_mean(list(outcome.rows.values())))
+    if measured := [row.figures for row in outcome.rows.values() if row.figures]:
+        cli.say(figures.describe_mean(measured))
     if outcome.bad:
         cli.say(f"left out as bad: {some_of(outcome.bad)}")

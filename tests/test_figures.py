@@ -1,10 +1,6 @@
-"""car/figures.py: figures against plain ones, and their CSV."""
+"""car/figures.py: figures against plain ones."""
 
-import csv
-import locale
 import math
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +9,6 @@ from PIL import Image
 from reference import Array, plain_ssim
 
 from car import figures
-from car.errors import UserError
 from car.figures import Figures
 
 A = Figures(4.0, 1.0, 42.0, 48.0, 0.5, 0.75, 40.0, 41.0)
@@ -161,81 +156,3 @@ def test_a_line_for_people() -> None:
         "RGB PSNR 40.00 -> 41.00 dB (of 2)"
     )
     assert figures.describe_mean([A]) == f"mean of 1 images: {figures.describe(A)}"
-
-
-def test_the_csv_comes_back_whatever_the_names(tmp_path: Path) -> None:
-    names = ["z", 'quo"te, and comma', "line\rend\n", "byte \udcff", "ä", "A"]
-    rows = {name: Figures(1.5, 1 / 3, math.inf, 40.0, 0.1 + 0.2, 1e-17, 2.0, 3.0) for name in names}
-    path = tmp_path / "figures.csv"
-    figures.write(path, rows)
-    assert figures.read(path) == rows
-    data = path.read_bytes()
-    first, second = data.split(b"\n")[:2]
-    assert first.startswith(b'"name","mse_before","mse_after","psnr_before","psnr_after","ssim_before",')
-    assert second == b'"A",1.5,0.3333333333333333,inf,40.0,0.30000000000000004,1e-17,2.0,3.0'
-    assert b"byte \xff" in data and "ä".encode() in data
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        assert [line[0] for line in csv.reader(file)] == ["name", *sorted(names)]
-
-
-@pytest.fixture
-def plain_locale() -> Iterator[None]:
-    """A shell in which text is ASCII."""
-    before = locale.setlocale(locale.LC_CTYPE)
-    locale.setlocale(locale.LC_CTYPE, "C")
-    yield
-    locale.setlocale(locale.LC_CTYPE, before)
-
-
-def test_names_are_utf_8_whatever_the_locale(tmp_path: Path, plain_locale: None) -> None:
-    path = tmp_path / "figures.csv"
-    figures.write(path, {"ä": A})
-    assert "ä".encode() in path.read_bytes() and list(figures.read(path)) == ["ä"]
-
-
-def test_no_csv_yet(tmp_path: Path) -> None:
-    assert figures.read(tmp_path / "figures.csv") == {}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "other,columns\n1,2\n",
-        ",".join(figures.COLUMNS) + "\na,1,2,3,4,5,6,7\n",
-        ",".join(figures.COLUMNS) + "\na,1,2,3,4,5,6,7,eight\n",
-        ",".join(figures.COLUMNS[:-1]) + ",more\na,1,2,3,4,5,6,7,8\n",
-        ",".join(figures.COLUMNS)
-        + "\na,1,2,3,4,5,6,7,8\n"
-        + '"'
-        + "x" * 200_000,  # over the reader's own limit
-    ],
-)
-def test_a_csv_that_is_none_of_ours_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "figures.csv"
-    path.write_text(text)
-    with pytest.raises(UserError) as refused:
-        figures.read(path)
-    assert str(path) in str(refused.value) and "move it elsewhere" in str(refused.value)
-    assert path.read_text() == text
-
-
-def test_other_columns_are_named_as_the_reason(tmp_path: Path) -> None:
-    path = tmp_path / "figures.csv"
-    path.write_text("other,columns\n")
-    with pytest.raises(UserError, match=r"other program \(other columns\)"):
-        figures.read(path)
-    path.write_text(",".join(figures.COLUMNS[:7]) + "\na,1,2,3,4,5,6\n")
-    with pytest.raises(UserError, match=r"columns of an earlier version.* move it elsewhere"):
-        figures.read(path)
-
-
-def test_names_that_are_formulas_to_a_spreadsheet(tmp_path: Path) -> None:
-    """No cell begins as a formula does, and every name comes back, those with apostrophes of their own too."""
-    names = ["=1+1", "+a", "-a", "@a", "\ta", "'=a", "''-a", "'a", "a=b", ""]
-    rows = {name: A for name in names}
-    figures.write(tmp_path / "figures.csv", rows)
-    assert figures.read(tmp_path / "figures.csv") == rows
-    with open(tmp_path / "figures.csv", newline="") as file:
-        cells = [line[0] for line in csv.reader(file)][1:]
-    assert sorted(cells) == sorted(["'=1+1", "'+a", "'-a", "'@a", "'\ta", "''=a", "'''-a", "'a", "a=b", ""])

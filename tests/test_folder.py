@@ -19,13 +19,13 @@ from conftest import ROOT
 from PIL import Image, ImageCms, ImageFont
 from reference import Array, plain_ssim
 
-from car import cli, figures, folder, saying, stop
+from car import cli, figures, folder, rows, saying, stop
 from car.correct import NO_GAINS, Corrector, Net
 from car.errors import BadImage, Stopped, UserError
-from car.figures import Figures
 from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
+from car.rows import Row
 from car.saying import Outcome, Saved
 
 Capture = pytest.CaptureFixture[str]
@@ -48,9 +48,6 @@ def photograph(width: int = 24, height: int = 16, left: int = 150) -> Image.Imag
 
 def pixels(path: Path) -> Array:
     return np.asarray(Image.open(path))
-
-
-ROW = Figures(4.0, 1.0, 42.0, 48.0, 0.5, 0.75, 40.0, 41.0)
 
 
 @pytest.fixture(autouse=True)
@@ -141,36 +138,42 @@ def test_an_image_is_saved_and_measured(job: Job) -> None:
     assert shown(job) == ["a_car.bmp"]
     np.testing.assert_array_equal(pixels(job.results / "a_car.bmp"), made.pixels)
     assert Image.open(job.results / "a_car.bmp").format == "BMP"
-    assert (saved.pixels, saved.left, saved.damaged, saved.planes) == (24 * 16, (), (), made.planes)
-    assert saved.figures is not None
+    assert (saved.row.size, saved.lost, saved.damaged) == ((24, 16), [], ())
+    measured = saved.row.figures
+    assert measured is not None
     before, after, clean = (
         picture @ np.array([0.299, 0.587, 0.114])
         for picture in (pixels(job.data / "a.jpg"), made.pixels, truth)
     )
-    assert saved.figures.mse_before == pytest.approx(((before - clean) ** 2).mean())
-    assert saved.figures.mse_after == pytest.approx(((after - clean) ** 2).mean())
-    assert saved.figures.ssim_after == pytest.approx(plain_ssim(after, clean))
-    assert saved.figures.mse_before != saved.figures.mse_after
-    assert folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None).figures is None
+    assert measured.mse_before == pytest.approx(((before - clean) ** 2).mean())
+    assert measured.mse_after == pytest.approx(((after - clean) ** 2).mean())
+    assert measured.ssim_after == pytest.approx(plain_ssim(after, clean))
+    assert measured.mse_before != measured.mse_after
+    assert folder.save(job, book(job), named(job, "b.jpg"), corrected(job, "b.jpg"), None).row.figures is None
 
 
 def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    kinds: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-        "e": ({"exif": exif}, ("exif",)),
-        "p": ({"icc_profile": PROFILE, "comment": b"a comment"}, ("icc_profile", "comment")),
-        "n": ({"dpi": (300, 300)}, ()),
+    kinds: dict[str, tuple[dict[str, Any], list[str], str]] = {
+        "e": ({"exif": exif}, ["exif"], "EXIF"),
+        "p": (
+            {"icc_profile": PROFILE, "comment": b"a comment"},
+            ["icc_profile", "comment"],
+            "ICC profile, comment",
+        ),
+        "n": ({"dpi": (300, 300)}, [], ""),
     }
-    for name, (options, left) in kinds.items():
+    for name, (options, left, said) in kinds.items():
         path = job.data / f"{name}.jpg"
         photograph().save(path, **options)
-        assert (
-            folder.save(job, book(job), named(job, path.name), corrected(job, path.name), None).left == left
-        )
+        saved = folder.save(job, book(job), named(job, path.name), corrected(job, path.name), None)
+        assert (saved.lost, saved.row.left) == (left, said)
+        assert saved.row.kept == ("density" if name == "n" else "")
         assert (Image.open(job.results / f"{name}_car.bmp").info["dpi"][0] > 299) is (name == "n")
         png = Job(job.data, job.results, "png")
-        assert folder.save(png, book(png), named(job, path.name), corrected(job, path.name), None).left == ()
+        saved = folder.save(png, book(png), named(job, path.name), corrected(job, path.name), None)
+        assert saved.lost == [] and saved.row.kept.startswith(said) and saved.row.left == ""
         result = Image.open(job.results / f"{name}_car.png")
         assert result.format == "PNG" and result.getexif().get(0x010F) == ("Maker" if name == "e" else None)
         assert result.info.get("icc_profile") == (PROFILE if name == "p" else None)
@@ -180,7 +183,8 @@ def test_a_png_keeps_metadata_and_a_bmp_loses_it(job: Job) -> None:
 def test_damaged_exif_is_told(job: Job) -> None:
     photograph().save(job.data / "a.jpg", exif=b"Exif\0\0not a header at all")
     saved = folder.save(job, book(job), named(job, "a.jpg"), corrected(job, "a.jpg"), None)
-    assert saved.damaged == ("its EXIF is damaged and was left out",) and saved.left == ()
+    assert saved.damaged == ("its EXIF is damaged and was left out",) and saved.lost == []
+    assert saved.row.left == "its EXIF is damaged and was left out"
 
 
 @pytest.mark.parametrize("form", ["bmp", "png"])
@@ -217,7 +221,7 @@ def test_a_sheet_beside_the_result(job: Job) -> None:
 
 
 def csv_names(path: Path) -> list[str]:
-    return list(figures.read(path))
+    return list(rows.read(path))
 
 
 def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
@@ -227,10 +231,16 @@ def test_a_folder_is_corrected(job: Job, capsys: Capture) -> None:
     for name in "abc":
         decoded = pixels(job.data / f"{name}.jpg").astype(int)
         np.testing.assert_array_equal(pixels(job.results / f"{name}_car.bmp"), np.minimum(decoded + 3, 255))
-    assert figures.read(job.figures) == outcome.rows and list(outcome.rows) == ["a", "c"]
+    assert rows.read(job.figures) == outcome.rows and list(outcome.rows) == ["a", "b", "c"]
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["a.jpg", "c.jpg"] and len(lines) == 3
-    assert lines[0] == f"a.jpg: {figures.describe(outcome.rows['a'])}"
+    first, second = outcome.rows["a"], outcome.rows["b"]
+    assert first.figures and lines[0] == f"a.jpg: {figures.describe(first.figures)}"
+    assert first.size == (24, 16) and first.seconds and 0 < first.seconds < 5
+    assert second == Row(
+        *("b", "corrected", "", (32, 16), None, "", ("the log's own", "", ""), (3.0, None, None)),
+        seconds=second.seconds,
+    )
     assert re.fullmatch(r"3/3 images, 00:00:0\d taken, \d+\.\d\d megapixels a second", lines[2])
 
 
@@ -240,7 +250,7 @@ def test_the_rate_is_of_all_pixels_so_far(job: Job, capsys: Capture) -> None:
     say = saying.Saying(cast(cli.Progress, progress), "bmp")
     for count, seconds in ((3, 2e-6), (1, 5e-6), (10**12 - 4, 2.0)):
         progress.seconds = seconds
-        say.saved("a.jpg", Saved(count, (), (), (), None))
+        say.saved("a.jpg", Saved(Row("a", rows.CORRECTED, size=(count, 1))))
     assert progress.notes == [f"{rate} megapixels a second" for rate in ("1.50", "0.80", "500000.00")]
     assert capsys.readouterr().out == ""
 
@@ -254,14 +264,23 @@ def test_a_bad_image_is_named_and_the_others_go_on(job: Job, capsys: Capture) ->
     assert "left out: b.jpg: cannot be decoded" in said and "3/3 images" in said
     saying.say_outcome(job, outcome)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"corrected 2 of 3 images into {job.results}"
-    assert lines[1] == figures.describe_mean(list(outcome.rows.values())) and lines[1].startswith("mean of 2")
+    assert lines[0] == f"corrected 2 of 3 images into {job.results}, left out 1"
+    measured = [outcome.rows[name].figures for name in "ac"]
+    assert lines[1] == figures.describe_mean([one for one in measured if one]) and "mean of 2" in lines[1]
+    assert outcome.rows["b"][:2] == ("b", "left out") and outcome.rows["b"].why.startswith(
+        "cannot be decoded"
+    )
+    # It is tried again.
+    assert (
+        folder.correct_all(dataclasses.replace(job, skip_existing=True), corrector(), jpegs(job)).begun == 1
+    )
+    capsys.readouterr()
     assert lines[2:] == ["left out as bad: 1 (b.jpg)"]
 
 
-def test_no_image_without_a_bmp_makes_a_csv(job: Job, capsys: Capture) -> None:
+def test_a_picture_without_a_clean_one_has_a_row(job: Job, capsys: Capture) -> None:
     outcome = folder.correct_all(job, corrector(), [named(job, "b.jpg")])
-    assert shown(job) == ["b_car.bmp"] and outcome.rows == {}
+    assert shown(job) == ["b_car.bmp", "figures.csv"] and csv_names(job.figures) == ["b"]
     capsys.readouterr()
     saying.say_outcome(job, outcome)
     assert capsys.readouterr().out == f"corrected 1 of 1 images into {job.results}\n"
@@ -273,7 +292,7 @@ def test_how_much_is_said(job: Job, capsys: Capture, monkeypatch: Monkey, loudne
     folder.correct_all(job, corrector(), jpegs(job))
     said = capsys.readouterr().out
     assert len(said.splitlines()) == lines
-    detail = "b.jpg: luma: no table known, the log's own weights, mean change 3.00 grey levels\n"
+    detail = "b.jpg: corrected; weights: the log's own; mean change 3.00 (luma) grey levels; "
     assert (detail in said) == (loudness == cli.VERBOSE)
 
 
@@ -446,7 +465,7 @@ def test_what_is_there_is_skipped(job: Job, capsys: Capture) -> None:
         raise AssertionError("nothing is to be corrected")
 
     outcome = folder.correct_all(again, corrector(never), jpegs(job))
-    assert (outcome.found, outcome.skipped, outcome.begun) == (3, 3, 0) and list(outcome.rows) == ["a", "c"]
+    assert (outcome.found, outcome.skipped, outcome.begun) == (3, 3, 0) and set(outcome.rows) == set("abc")
     assert {path.name: path.read_bytes() for path in job.results.iterdir()} == first
     assert re.fullmatch(r"3/3 images, 00:00:0\d taken\n", capsys.readouterr().out)
     saying.say_outcome(again, outcome)
@@ -505,22 +524,31 @@ def test_twins_have_results_and_figures_of_their_own(job: Job) -> None:
     for jpg in twins:
         wanted = np.minimum(pixels(jpg.path).astype(int) + 3, 255)
         np.testing.assert_array_equal(pixels(job.result(jpg)), wanted)
-    assert csv_names(job.figures) == ["a", "a.jpeg"] and outcome.rows["a.jpeg"].mse_before > 500
+    assert csv_names(job.figures) == ["a", "a.jpeg"] and (twin := outcome.rows["a.jpeg"].figures)
+    assert twin and twin.mse_before > 500
     assert folder.correct_all(dataclasses.replace(job, skip_existing=True), corrector(), twins).skipped == 2
 
 
-def test_a_result_whose_figures_are_missing_is_made_again(job: Job) -> None:
+def test_a_result_whose_row_is_missing_is_made_again(job: Job) -> None:
     folder.correct_all(job, corrector(), jpegs(job))
-    figures.write(job.figures, {"c": ROW})  # as a kill just before the CSV leaves it
+    row = Row("c", rows.CORRECTED, quality=77)
+    rows.write(job.figures, {"c": row, "gone": row._replace(name="gone")})  # as a kill leaves it
     again = Job(job.data, job.results, skip_existing=True)
     outcome = folder.correct_all(again, corrector(), jpegs(job))
-    assert (outcome.skipped, outcome.begun) == (2, 1) and set(outcome.rows) == {"a", "c"}
-    assert figures.read(job.figures) == outcome.rows and outcome.rows["c"] == ROW
-    assert outcome.rows["a"].mse_before != 4
+    assert (outcome.skipped, outcome.begun) == (1, 2) and set(outcome.rows) == set("abc")
+    assert rows.read(job.figures) == outcome.rows and outcome.rows["c"] == row
+    assert outcome.rows["a"].figures and not outcome.rows["b"].figures
     # Without --skip-existing all is made, and nothing of the older CSV stays.
-    figures.write(job.figures, {"x": ROW})
+    rows.write(job.figures, {"x": row._replace(name="x")})
     outcome = folder.correct_all(job, corrector(), jpegs(job))
-    assert outcome.begun == 3 and csv_names(job.figures) == ["a", "c"]
+    assert outcome.begun == 3 and csv_names(job.figures) == ["a", "b", "c"]
+
+
+def test_another_number_of_parts_makes_nothing_again(job: Job) -> None:
+    folder.correct_all(job, corrector(), jpegs(job))
+    part = dataclasses.replace(job, skip_existing=True, part=1, parts=2)
+    assert folder.correct_all(part, corrector(), jpegs(job)[::2]).begun == 0
+    assert csv_names(part.figures) == ["a", "c"]
 
 
 def test_a_csv_that_is_none_of_ours_ends_it_before_it_begins(job: Job) -> None:
@@ -596,12 +624,12 @@ def test_the_share_that_is_told_goes_beyond_those_that_were_yielded(job: Job) ->
     told: list[float] = []
     order = []
     for jpg, future in folder.in_order(job, book(job), corrector(), jpegs(job), told.append):
-        order.append((jpg.name, future.result().pixels, list(told)))
+        order.append((jpg.name, future.result().row.size, list(told)))
     # a is yielded once b went through, b once c did.
     assert order == [
-        ("a.jpg", 24 * 16, [1, 2]),
-        ("b.jpg", 32 * 16, [1, 2, 2]),
-        ("c.jpg", 40 * 16, [1, 2, 2]),
+        ("a.jpg", (24, 16), [1, 2]),
+        ("b.jpg", (32, 16), [1, 2, 2]),
+        ("c.jpg", (40, 16), [1, 2, 2]),
     ]
 
 
@@ -643,34 +671,8 @@ def test_one_thread_decodes_and_one_saves(job: Job, monkeypatch: Monkey) -> None
     assert threading.get_ident() not in threads["load"] | threads["save"]
 
 
-def test_the_csv_is_written_so_seldom_that_it_costs_little(tmp_path: Path, monkeypatch: Monkey) -> None:
-    clock = types.SimpleNamespace(seconds=0.5)
-    write, took, written = figures.write, 0.0, []
-
-    def slow(path: Path, rows: dict[str, Figures]) -> None:
-        write(path, rows)
-        written.append(clock.seconds)
-        clock.seconds += took
-
-    monkeypatch.setattr(figures, "write", slow)
-    csv = folder.CsvWriter(tmp_path / "figures.csv", cast(cli.Progress, clock))
-    rows = {"a": ROW}
-    csv.write_if_due(rows)
-    assert figures.read(tmp_path / "figures.csv") == rows
-    for seconds in (0.6, 10.4, 10.5, 10.51, 11.0, 20.5, 20.52):
-        clock.seconds = seconds
-        csv.write_if_due(rows)
-    assert written == [0.5, 10.51, 20.52]
-    took, clock.seconds = 1.0, 40.0
-    csv.write_if_due(rows)
-    for seconds in (51.0, 90.9, 91.0, 91.1):  # 50 seconds after the end of one that took a second
-        clock.seconds = seconds
-        csv.write_if_due(rows)
-    assert written[3:] == [40, 91.1]
-
-
 def test_figures_reach_the_csv_during_the_work(job: Job, monkeypatch: Monkey) -> None:
-    monkeypatch.setattr(folder, "SECONDS_BETWEEN_CSVS", 0)
+    monkeypatch.setattr(rows, "SECONDS_BETWEEN_CSVS", 0)
     seen: list[list[str]] = []
 
     def forward(tiles: Array, contrast: float) -> Array:
@@ -686,24 +688,38 @@ def test_every_plane_is_described_by_its_name(job: Job, capsys: Capture, monkeyp
     whole = Corrector({None: Net(lighter, NO_GAINS)})
     folder.correct_all(job, whole, [named(job, "b.jpg")])
     (said, _) = capsys.readouterr().out.splitlines()
+    change = r"[0-3]\.\d\d"
     assert re.fullmatch(
-        r"b.jpg: luma: table 1.6\d .*; Cb: table 1.6\d .*; Cr: table 1.6\d .* grey levels", said
+        rf"b.jpg: corrected; quality 30; weights: the log's own; mean change {change} \(luma\), {change} "
+        rf"\(Cb\), {change} \(Cr\) grey levels; \d\.\d\d s",
+        said,
     )
 
 
-def test_files_finer_than_what_was_trained_on_are_counted(job: Job, capsys: Capture) -> None:
+def test_what_needed_nothing_is_told_apart(job: Job, capsys: Capture) -> None:
     """All three are of quality 30, a coarseness of 1.67; then one of 10 among them."""
     own = Corrector({None: Net(lighter, NO_GAINS, (5.0, 5.0))})
     outcome = folder.correct_all(job, own, jpegs(job))
-    assert outcome.finer == 3
+    assert outcome.unchanged == {"finer than all weights": 3}
     np.testing.assert_array_equal(pixels(job.result(named(job, "b.jpg"))), pixels(job.data / "b.jpg"))
     photograph().save(job.data / "a.jpg", quality=10)
     outcome = folder.correct_all(job, own, jpegs(job))
-    assert outcome.finer == 2
+    assert outcome.unchanged == {"finer than all weights": 2} and outcome.rows["a"].status == "corrected"
     assert (pixels(job.result(named(job, "a.jpg"))) != pixels(job.data / "a.jpg")).any()
     capsys.readouterr()
     saying.say_outcome(job, outcome)
     said = capsys.readouterr().out.splitlines()
-    assert said[1] == "left as they are: 2, finer than the JPGs that the weights were trained on"
-    saying.say_outcome(job, Outcome(3, begun=3))
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert said[0] == f"corrected 1 of 3 images into {job.results}, unchanged 2 (finer than all weights)"
+    assert rows.read(job.figures)["b"][1:3] == ("unchanged", "finer than all weights")
+    # A change that rounds to nothing is none.
+    outcome = folder.correct_all(job, corrector(strength=0.1), jpegs(job))
+    assert outcome.unchanged == {"the change rounds to nothing": 3}
+    outcome.unchanged["lossless JPEG"] = 1
+    outcome.begun = outcome.found = 5
+    capsys.readouterr()
+    saying.say_outcome(job, outcome)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == (
+        f"corrected 1 of 5 images into {job.results}, unchanged 4 (1 lossless JPEG, 3 the change rounds to "
+        "nothing)"
+    )

@@ -526,7 +526,8 @@ def test_from_the_shell(tmp_path: Path) -> None:
         "run_car_images.py", tmp_path, "pretrained", "data", "results", *types, "--format", "tiff", status=1
     )
     assert "8 of other types than JPEG: corrected by the log's own net" in printed.out
-    assert "left out: sub/g.png: " in printed.out and "corrected 7 of 8 images" in printed.out
+    assert "left out: sub/g.png: " in printed.out and "corrected 6 of 8 images" in printed.out
+    assert "unchanged 1 (one grey level throughout), left out 1" in printed.out  # f.png
     results = {name: Image.open(tmp_path / f"results/sub/{name}_car.tiff") for name in names}
     assert [results[name].mode for name in names] == ["RGBA", "RGB", "RGB", "L", "RGB", "I;16", "RGB"]
     upright = with_alpha("RGB").transpose(Image.Transpose.ROTATE_270)

@@ -11,7 +11,6 @@ import pytest
 
 from car import find, jobs
 from car.errors import BadImage, UserError
-from car.figures import Figures
 from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
@@ -23,9 +22,6 @@ SETTINGS = {"--strength": 1.0}
 def chosen(data: Path, log: Path, which: str | None) -> list[Path]:
     pictures = jobs.choose(find.in_folder(data, find.JPEG_SUFFIXES).pictures, data, log, which)
     return [picture.path for picture in pictures]
-
-
-ROW = Figures(4.0, 1.0, 42.0, 48.0, 0.5, 0.75)
 
 
 @pytest.fixture
@@ -222,12 +218,12 @@ def test_results_that_are_there_are_done(job: Job) -> None:
     journal = Journal(job.results, 1, 1, SETTINGS)
     make(job, journal, "a.jpg", "b.jpg", "c.jpg")
     journal = Journal(job.results, 1, 1, SETTINGS)
-    rows = {"a": ROW, "c": ROW, "d": ROW}
+    rows = {"a", "b", "c", "d"}
     assert jobs.done_already(job, journal, [a, b, c], rows) == {a, b, c}
     assert jobs.done_already(job, journal, [a], rows) == {a}
-    # A result without its figures is made again; one without a BMP has none.
-    assert jobs.done_already(job, journal, [a, b, c], {"c": ROW}) == {b, c}
-    assert jobs.done_already(job, journal, [a, b, c], {}) == {b}
+    # A result whose row is lost is made again.
+    assert jobs.done_already(job, journal, [a, b, c], {"c"}) == {c}
+    assert jobs.done_already(job, journal, [a, b, c], ()) == set()
     # Another format is another result; one that went away is none.
     assert jobs.done_already(Job(job.data, job.results, "png"), journal, [a, b, c], rows) == set()
     job.result(b).unlink()
@@ -237,7 +233,7 @@ def test_results_that_are_there_are_done(job: Job) -> None:
 def test_a_file_that_is_not_ours_is_no_result_that_is_done(job: Job) -> None:
     job.result(named("b.jpg")).touch()
     journal = Journal(job.results, 1, 1, SETTINGS)
-    assert jobs.done_already(job, journal, jpegs(job), {}) == set()
+    assert jobs.done_already(job, journal, jpegs(job), {"b"}) == set()
 
 
 def test_the_result_of_a_twin_that_came_first_is_not_taken_for_ones_own(job: Job) -> None:
@@ -246,15 +242,9 @@ def test_the_result_of_a_twin_that_came_first_is_not_taken_for_ones_own(job: Job
     (job.data / "d.jpeg").touch()
     twins = Job(job.data, job.results, told_apart={"d.jpeg": "d.jpeg"})
     journal = Journal(job.results, 1, 1, SETTINGS)
-    assert jobs.done_already(job, journal, [Picture(job.data / "d.jpeg", "d.jpeg")], {}) == {
-        Picture(job.data / "d.jpeg", "d.jpeg")
-    }
-    assert (
-        jobs.done_already(
-            twins, journal, [Picture(job.data / "d.jpeg", "d.jpeg"), Picture(job.data / "d.jpg", "d.jpg")], {}
-        )
-        == set()
-    )
+    jpeg, jpg = (Picture(job.data / name, name) for name in ("d.jpeg", "d.jpg"))
+    assert jobs.done_already(job, journal, [jpeg], {"d"}) == {jpeg}
+    assert jobs.done_already(twins, journal, [jpeg, jpg], {"d", "d.jpeg"}) == set()
 
 
 def test_results_of_other_settings_are_refused(job: Job) -> None:

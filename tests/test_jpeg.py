@@ -350,3 +350,26 @@ def test_partial_blocks_and_no_blocks() -> None:
     jpg[:8:2, 8:16] += 50
     assert jpeg.share_contradicted(jpg, clean, table) == 1
     assert jpeg.share_contradicted(jpg[:7], clean[:7], table) == 0
+
+
+def test_the_quality_of_a_table() -> None:
+    """Exactly, of every table that libjpeg writes; two of the coarsest are the same."""
+    for quality in range(1, 101):
+        table = jpeg.table_of_quality(quality)
+        found, is_standard = jpeg.quality_of(table)
+        assert is_standard and (jpeg.table_of_quality(found) == table).all() and abs(found - quality) <= 1
+        assert quality < 3 or found == quality
+        assert jpeg.quality_of_coarseness(jpeg.coarseness_of_quality(quality)) == quality
+    for quality in (5, 30, 50, 75, 92, 96, 100):
+        written = jpeg.table_of(opened(coded("RGB", quality=quality)), 0)
+        assert written is not None and jpeg.quality_of(written) == (quality, True)
+
+
+def test_about_the_quality_of_another_table() -> None:
+    """Of one between two qualities, and of flat ones: by hand, the geometric mean of 32 / standard is 0.64."""
+    between = jpeg.table_of_quality(60)
+    between[0, 0] += 1
+    assert jpeg.quality_of(between) == (60, False)
+    logs = np.log(32 / jpeg.LUMA_TABLE).mean()
+    quality, is_standard = jpeg.quality_of(np.full((8, 8), 32, np.float32))
+    assert not is_standard and abs(quality - 50 * (2 - np.exp(logs))) < 1

@@ -6,21 +6,8 @@ from pathlib import Path
 import pytest
 
 from car import saying, weights
-from car.choice import Choice
-from car.correct import PlaneFound
 
 Capture = pytest.CaptureFixture[str]
-
-
-def test_a_plane_for_people() -> None:
-    assert saying.describe("luma", PlaneFound(2.4961, Choice(2.5, 1.0), 1.234)) == (
-        "luma: table 2.50 of the standard one, weights for 2.50, mean change 1.23 grey levels"
-    )
-    assert saying.describe("Cb", PlaneFound(None, Choice(None), 0.0)) == (
-        "Cb: no table known, the log's own weights, mean change 0.00 grey levels"
-    )
-    said = saying.describe("Cr", PlaneFound(0.02, Choice(None, unchanged=True), 0.0))
-    assert said.startswith("Cr is finer than all weights") and "stays as it is" in said
 
 
 def test_that_it_is_not_known_what_a_net_is_for(capsys: Capture) -> None:

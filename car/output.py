@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo, putchunk
 
-from car import metadata, segments
+from car import foreign, metadata, segments
 from car.arrays import Levels, Pixels, Pixels16
 from car.errors import BadImage
 from car.metadata import Metadata
@@ -30,13 +30,12 @@ LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels, so that places have 32 bits whe
 STRIP_BYTES = 2**18  # of pixels that are compressed together
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7  # types of TIFF
 WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, DESCRIPTION = 256, 257, 258, 259, 262, 270  # tags
-STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR, EXTRA = 273, 277, 278, 279, 284, 317, 338
+STRIPS, SAMPLES, ROWS, STRIP_SIZES, PREDICTOR, EXTRA = 273, 277, 278, 279, 317, 338
 X_DENSITY, Y_DENSITY, UNIT, XMP, IPTC, PHOTOSHOP, ICC = 282, 283, 296, 700, 33723, 34377, 34675
 DEFLATE, HORIZONTAL, INCH = 8, 2, 2  # values of COMPRESSION, PREDICTOR, UNIT
 NOT_MULTIPLIED = 2  # of EXTRA: opacity, by which the colours are not multiplied
-# Tags of EXIF's first directory that tell how the JPEG's pixels, or its thumbnail's, were coded.
-OF_OLD_PIXELS = {WIDTH, HEIGHT, BITS, COMPRESSION, COLOURS, STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR}
-OF_OLD_PIXELS |= {PREDICTOR, EXTRA, 513, 514, 529, 530, 531, 532}
+# Tags of EXIF's first directory that do not hold for the TIFF's own pixels.
+NOT_TAKEN = foreign.OF_PIXELS - {X_DENSITY, Y_DENSITY, UNIT}
 
 
 def check_size(pixels: Pixels | Pixels16, form: str) -> None:
@@ -183,7 +182,7 @@ def _write_tiff(file: IO[bytes], pixels: Pixels | Pixels16, about: Metadata) -> 
         places.append(add(strip))
         sizes.append(len(strip))
     tags |= {STRIPS: _numbers(sign, LONG, *places), STRIP_SIZES: _numbers(sign, LONG, *sizes)}
-    entries = {e.tag: start[e.place : e.place + 12] for e in old if e.tag not in OF_OLD_PIXELS}
+    entries = {e.tag: start[e.place : e.place + 12] for e in old if e.tag not in NOT_TAKEN}
     for tag, (kind, count, values) in tags.items():
         if len(values) > 4:
             values = struct.pack(sign + "I", add(values))

@@ -195,6 +195,7 @@ def test_tags_of_the_old_pixels_go_and_the_description_is_kept_beside_the_commen
         text(DESCRIPTION, b"of the camera\0"),
         (X_DENSITY, 5, 1, struct.pack("<II", 72, 1)),
         text(SOFTWARE, b"me\0"),
+        (0x0153, 7, 1, b"\0"),  # a format of samples that there is not
         (0x0211, 5, 3, struct.pack("<6I", 299, 1000, 587, 1000, 114, 1000)),
     ]
     about = Metadata(exif=b"Exif\0\0" + tiff("<", directory("<", 8, tags, following=8)), comment=b"mine")

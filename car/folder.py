@@ -43,10 +43,11 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
     """
     began = time.perf_counter()
     with images.reading(picture.name):
+        paths = job.files_of(job.name(picture))
+        if not all(map(name_fits, paths)):
+            raise BadImage("the name of its result would be too long")
         jobs.check_place(job, picture)
-        for path in job.files_of(job.name(picture)):
-            if not name_fits(path):
-                raise BadImage("the name of its result would be too long")
+        for path in paths:
             journal.check_replaceable(path)
     with _in_folder_of(picture):
         read, clean = (

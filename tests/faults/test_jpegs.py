@@ -32,7 +32,6 @@ ODDITIES = {
     "png.jpg": "is not a JPEG but PNG",
     "gif.jpg": "is not a JPEG",
     "tiff.jpg": "is not a JPEG but TIFF",
-    "folder.jpg": "is a folder",
     "broken link.jpg": "cannot be read: No such file or directory",
     "link to itself.jpg": "cannot be read: Too many levels of symbolic links",
     "pipe.jpg": "is not a file",
@@ -99,7 +98,7 @@ def write_oddities(folder: Path) -> None:
         photograph().save(folder / f"{name}.jpg", name)
     (folder / "empty.jpg").touch()
     (folder / "text.jpg").write_text("See the other folder.\n")
-    (folder / "folder.jpg").mkdir()
+    (folder / "folder.jpg").mkdir()  # a folder, which is no picture
     (folder / "broken link.jpg").symlink_to("nothing")
     (folder / "link to itself.jpg").symlink_to("link to itself.jpg")
     (folder / "endless.jpg").symlink_to("/dev/zero")

@@ -114,8 +114,9 @@ def _saved(
     """What came of a picture. copied: its result is the file itself."""
     about, planes = corrected.about, corrected.planes
     kept, lost = metadata.fate(about, job.format, corrected.alpha is not None, corrected.white > 255)
-    damaged = about.noted + (() if job.format == "jpg" else about.lost)  # a JPEG has it as it was
-    behind = () if copied else about.behind
+    has_own_segments = job.format == "jpg" and about.segments is not None  # whatever is damaged in them
+    damaged = about.noted + (() if has_own_segments else about.lost)
+    behind = () if copied else (*about.behind, *_too_coarse(job, corrected))
     changed = not np.array_equal(corrected.pixels, corrected.before)
     why = "" if changed else rows.why_unchanged(planes)
     if copied and changed:
@@ -123,6 +124,17 @@ def _saved(
     left = (*lost, *damaged, *behind)
     row = rows.of(job.name(picture), corrected.pixels.shape, planes, kept, left, why, measured)
     return Saved(row, lost, damaged, behind, copied)
+
+
+def _too_coarse(job: Job, corrected: Corrected) -> list[str]:
+    """In words that --jpeg-quality, as it was told, takes more than correction gives."""
+    coarseness = corrected.planes[0].coarseness if corrected.planes else None
+    if job.format != "jpg" or not job.jpeg_quality or coarseness is None:
+        return []
+    needed = output.coarsest_quality_for(coarseness)
+    return [f"detail: --jpeg-quality {job.jpeg_quality}, this file needs {needed}"] * (
+        job.jpeg_quality < needed
+    )
 
 
 def _as_jpeg(job: Job, picture: Picture, corrected: Corrected, pixels: Pixels) -> tuple[bytes, bool]:

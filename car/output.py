@@ -57,9 +57,12 @@ def jpeg_quality_for(coarseness: float | None) -> int | None:
     """
     if coarseness is None:
         return JPEG_QUALITY
-    if coarseness < FINEST_TO_GAIN:
-        return None
-    return max(JPEG_QUALITY, math.ceil(100 - 50 * FINER * coarseness))  # jpeg.coarseness_of_quality
+    return None if coarseness < FINEST_TO_GAIN else max(JPEG_QUALITY, coarsest_quality_for(coarseness))
+
+
+def coarsest_quality_for(coarseness: float) -> int:
+    """The least quality at which a new saving still loses less than correction has gained."""
+    return max(1, math.ceil(100 - 50 * FINER * coarseness))  # jpeg.coarseness_of_quality
 
 
 def write(

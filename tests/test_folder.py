@@ -404,6 +404,12 @@ def test_a_new_saving_is_as_fine_as_the_file_asks_for(job: Job, capsys: Capture,
     )
     for name, width in (("a", 24), ("c", 40)):  # figures are of what is in the file
         np.testing.assert_array_equal(measured[width][1], pixels(job.results / f"{name}_car.jpg"))
+    told = dataclasses.replace(job, format="jpg", jpeg_quality=90)
+    folder.correct_all(told, Corrector(nets, luma_only=True), jpegs(job))
+    said = capsys.readouterr().out
+    for name, needed in (("b", 98), ("c", 100)):  # 90 is fine enough for a
+        assert f"{name}.jpg: not kept: detail: --jpeg-quality 90, this file needs {needed}\n" in said
+    assert "a.jpg: not kept" not in said
 
 
 @pytest.mark.parametrize("form", ["png", "tiff"])

@@ -275,6 +275,7 @@ def test_a_finer_file_is_saved_finer_and_a_very_fine_one_not_at_all(source: int,
     table = jpeg.table_of_quality(source)
     assert output.jpeg_quality_for(jpeg.coarseness(table, 0)) == quality
     assert output.jpeg_quality_for(None) == 95
+    assert [output.coarsest_quality_for(some) for some in (9.0, 5.0, 0.5, 0.1, 0.02)] == [1, 25, 93, 99, 100]
 
 
 @pytest.mark.parametrize("jfif", [True, False])

@@ -102,6 +102,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--split", choices=split.SETS, help="only the images of this set, by the split.json in log"
     )
     parser.add_argument(
+        "--records",
+        metavar="FOLDER",
+        help="with --split: the split of this folder of records, joined to WORKDIR; for any log",
+    )
+    parser.add_argument(
         "--shard", default="1/1", metavar="I/N", help="only the I-th of N parts of the folder, for job arrays"
     )
     parser.add_argument(
@@ -137,6 +142,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("argument --jpeg-quality: only with --format jpg")
     if args.bits == 16 and args.format not in ("png", "tiff"):
         parser.error("argument --bits: 16 only with --format png or tiff")
+    if args.records and not args.split:
+        parser.error("argument --records: only with --split")
+    args.records = args.records and args.workdir / args.records
+    if args.records and not args.records.is_dir():
+        parser.error(f"argument --records: there is no folder {args.records}")
     if not 0 <= args.strength <= 1:
         parser.error("argument --strength: 0..1")
     if bad := sorted(set(args.suffix) & set('<>:"/\\|?*\0')):
@@ -168,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = find.of(args.data, args.workdir, inputs, args.recursive, args.results)
     for line in found.describe():
         cli.say(line)
-    chosen = jobs.choose(found.pictures, args.data, args.log, args.split)
+    chosen = jobs.choose(found.pictures, args.data, args.log, args.split, args.records)
     if others := sum(picture.path.suffix.lower() in find.OTHER_SUFFIXES for picture in chosen):
         cli.say(
             f"{others} of other types than JPEG: corrected by the log's own net, without limits, as nothing "

@@ -199,6 +199,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Again where finished: a kill may have come before it.
             pictures.draw_losses(args.log / training_run.PICTURE_FILE, run.rows)
             cli.say(training_run.verdict(run))
+            if line := training_run.how_to_compare(run, args.workdir, args.train):
+                cli.say(line)
     return status
 
 

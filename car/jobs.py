@@ -70,21 +70,31 @@ class Job:
 # ---- which images --------------------------------------------------------------------------
 
 
-def choose(pictures: list[Picture], data: Path, log: Path, which: str | None) -> list[Picture]:
-    """All pictures that were found, or one set of the log's split. Raises UserError for none."""
+def choose(
+    pictures: list[Picture], data: Path, log: Path, which: str | None, records: Path | None = None
+) -> list[Picture]:
+    """All pictures that were found, or one set of a split. Raises UserError for none.
+
+    The split is the log's, or that of a folder of records: then it is said how many of the set are among
+    those that the log was trained on.
+    """
     if which:
-        written = split.read(log)
+        place = (records or log) / split.SPLIT_FILE
+        written = split.read(place.parent)
         if written is None:
+            needed = "--records needs a folder of" if records else "--split needs the log of a training on"
             raise UserError(
-                f"{log / split.SPLIT_FILE} is missing: --split needs the log of a training on records "
-                f"that the loaders wrote"
+                f"{place} is missing: {needed} records that the loaders wrote (--records FOLDER names others)"
             )
         names = set(written["sets"][which])
         if not names:
             raise UserError(
-                f"the {which} set is empty by {log / split.SPLIT_FILE} (--all leaves none for it, nor do "
+                f"the {which} set is empty by {place} (--all leaves none for it, nor do "
                 f"two groups); leave --split out, or write the records again without --all"
             )
+        trained_on = split.trained_on(split.read(log) if records else None, written)
+        if shared := sorted(names & trained_on):
+            cli.say(f"{log} was trained on {some_of(shared)} of the {which} set: its figures are too good")
         pictures = [picture for picture in pictures if picture.stem in names]
         there = len({picture.stem for picture in pictures})
         cli.say(f"{which} set: {there} of {len(names)} images are in {data}")

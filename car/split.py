@@ -112,6 +112,13 @@ def coarseness_of(content: Split) -> tuple[float, float] | None:
     return finest, coarsest
 
 
+def trained_on(log: Split | None, other: Split) -> set[str]:
+    """The names that a log's net was trained on, of the folders of another split; none where not known."""
+    if log is None or not set(log["folders"]) & set(other["folders"]):
+        return set()
+    return set(log["sets"][log["set"]])
+
+
 def check_disjoint(train: Split, val: Split) -> None:
     """Raise UserError where two split.json contents share an image, or a group of one folder.
 

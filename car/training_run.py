@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from car import cli, jpeg, split, weights
+from car import cli, find, jpeg, split, weights
 from car.arrays import Floats
 from car.errors import UserError, reason_of
 from car.files import whole_file
@@ -297,6 +298,33 @@ def verdict(run: Run) -> str:
         f"or into a new log folder with --residual or a lower --learning-rate, and see whether the pairs "
         f"belong together (read_tfrecord.py --sheet)"
     )
+
+
+def how_to_compare(run: Run, workdir: Path, records: Path) -> str:
+    """A line on how this net and the shipped ones meet on the test set; empty where it holds no JPGs."""
+    written = split.read(run.log)
+    names = set(written["sets"]["test"]) if written else set()
+    data, recursive = Path(written["folders"][0]) if written else workdir, any("/" in name for name in names)
+    if not data.is_dir():
+        return ""
+    there = find.in_folder(data, find.JPEG_SUFFIXES, recursive).pictures
+    if not any(picture.stem in names for picture in there):
+        return ""
+
+    def command(log: str, results: str, *further: str) -> str:
+        options = ["--recursive"] * recursive + ["--split", "test", *further]
+        place = [str(workdir), log, _below(data, workdir), results]
+        return shlex.join(["python", "run_car_images.py", *place, *options])
+
+    own = command(_below(run.log, workdir), "by_own")
+    shipped = command("pretrained", "by_shipped", "--records", _below(records, workdir))
+    return f"to compare it on the test set with the weights that came with this: {own} && {shipped}"
+
+
+def _below(path: Path, workdir: Path) -> str:
+    """A path as it is typed on a command line: from the working folder where it lies there."""
+    path, workdir = path.resolve(), workdir.resolve()
+    return str(path.relative_to(workdir) if path.is_relative_to(workdir) else path)
 
 
 # ---- TensorBoard ---------------------------------------------------------------------------

@@ -92,6 +92,27 @@ def test_those_of_one_set(job: Job, tmp_path: Path, capsys: Capture) -> None:
     assert chosen(job.data, tmp_path / "log", "train") == [job.data / "a.jpg"]
 
 
+def test_a_split_of_records_for_any_log(job: Job, tmp_path: Path, capsys: Capture) -> None:
+    """It goes before the log's own; what that log was trained on is said."""
+    log, records = tmp_path / "log", tmp_path / "records"
+    write_split(records, train=["b"], test=["a", "c"])
+    found = jpegs(job)
+    assert jobs.choose(found, job.data, tmp_path / "none", "test", records) == [found[0], found[2]]
+    assert capsys.readouterr().out == f"test set: 2 of 2 images are in {job.data}\n"
+    write_split(log, train=["c", "x"], test=["b"])
+    for folders, said in (([], False), (["/some"], True)):
+        for place in (log, records):
+            content = json.loads((place / "split.json").read_text())
+            (place / "split.json").write_text(json.dumps({**content, "folders": folders}))
+        assert jobs.choose(found, job.data, log, "test", records) == [found[0], found[2]]
+        line = f"{log} was trained on 1 (c) of the test set: its figures are too good\n"
+        assert (line in capsys.readouterr().out) is said
+    assert jobs.choose(found, job.data, log, "test") == [found[1]]
+    assert "too good" not in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"split\.json is missing: --records needs a folder of"):
+        jobs.choose(found, job.data, log, "test", job.results)
+
+
 def test_none_to_correct(job: Job, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         chosen(job.results, tmp_path, None)

@@ -94,6 +94,12 @@ def test_kill_9_and_the_same_command_ends_as_an_unbroken_run(trained):
 def test_a_finished_run_says_so_and_more_steps_go_on(trained):
     before = (trained.log / "losses.csv").read_text()
     assert "finished: " in run("train_car.py", trained.folder, "log", *TRAINING).out
+    # The last line says how it is compared.
+    start, where = "python run_car_images.py", trained.folder
+    assert trained.out.splitlines()[-1] == (
+        f"to compare it on the test set with the weights that came with this: {start} {where} log data by_own "
+        f"--split test && {start} {where} pretrained data by_shipped --split test --records tfrecords/train"
+    )
     assert (trained.log / "losses.csv").read_text() == before
     log = trained.folder / "log_longer"
     subprocess.run(["cp", "-r", trained.log, log], check=True)

@@ -6,7 +6,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     cli  files  find                arguments, progress; whole files, one run at a time; files of a folder;
     jpeg  levels                    tables, coefficients; pixels of any depth as 8 bits;
     tiles  fast_conv                cut and stitch; Toom-Cook
-    segments                        segments of a JPEG that a new saving keeps;
+    ifd  segments                   EXIF's directories; segments of a JPEG that a new saving keeps;
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
     foreign                         the same of PNG, WebP, TIFF and BMP;
     images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;

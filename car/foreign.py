@@ -13,7 +13,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from car import metadata
+from car import ifd, metadata
 from car.errors import BadImage, some_of
 
 XMP_TEXT, COMMENT_TEXT = "XML:com.adobe.xmp", "Comment"  # keywords of a PNG's texts
@@ -29,7 +29,7 @@ OF_PIXELS = {
     *(*range(254, 260), *range(262, 267), 273, *range(277, 285), *range(288, 294), 296, 297, 301),
     *(*range(317, 326), 330, *range(332, 335), *range(336, 344), 347, *range(512, 522)),
     *(*range(529, 533), 559, *range(32994, 32999), 34676, 37724, 50674, 50784),
-    *(metadata.ORIENTATION, XMP, IPTC, PHOTOSHOP, ICC),
+    *(ifd.ORIENTATION, XMP, IPTC, PHOTOSHOP, ICC),
 }
 
 
@@ -86,7 +86,7 @@ def _exif(image: ImageFile, data: bytes, texts: dict[str, str], lost: list[str])
     """The EXIF, which says upright, and the orientation. Takes EXIF that is written as text out of texts."""
     raw = texts.pop(RAW_EXIF_TEXT, "")
     if isinstance(image, TiffImageFile):
-        orientation = image.getexif().get(metadata.ORIENTATION, 1)  # 1 where Pillow has turned the pixels
+        orientation = image.getexif().get(ifd.ORIENTATION, 1)  # 1 where Pillow has turned the pixels
         exif = _exif_of_tiff(data, lost)
         return exif, orientation if orientation in range(1, 9) else 1
     exif = _bytes(image.info.get("exif"))
@@ -97,7 +97,7 @@ def _exif(image: ImageFile, data: bytes, texts: dict[str, str], lost: list[str])
             lost.append("its EXIF is damaged and was left out")
     if not exif:
         return b"", 1
-    orientation, exif = metadata.upright_exif([exif.removeprefix(metadata.EXIF_START)], lost)
+    orientation, exif = ifd.upright([exif.removeprefix(ifd.EXIF_START)], lost)
     return exif, orientation
 
 
@@ -131,32 +131,32 @@ class Tag(NamedTuple):
 
 def check_tags(data: bytes) -> None:
     """Raise BadImage for a TIFF whose tags have more bytes than its file: Pillow 11 reads all of them."""
-    order = metadata.byte_order(data)
+    order = ifd.byte_order(data)
     if order and _bytes_of_tags(data, order, int.from_bytes(data[4:8], order), "IFD0") > len(data):
         raise BadImage("its header is damaged: its tags have more bytes than the file")
 
 
 def _bytes_of_tags(data: bytes, order: Any, place: int, kind: str) -> int:
-    directory, size = metadata.directory_at(data, order, place), 0
+    directory, size = ifd.directory_at(data, order, place), 0
     for tag, entry in {entry.tag: entry for entry in directory.entries}.items() if directory else ():
-        if inner := metadata.INNER.get((kind, tag)):
+        if inner := ifd.INNER.get((kind, tag)):
             size += _bytes_of_tags(data, order, entry.offset, inner)
         elif entry.end <= len(data):
             size += max(0, entry.end - entry.offset)
     return size
 
 
-def _entries(data: bytes) -> dict[int, metadata.Entry]:
+def _entries(data: bytes) -> dict[int, ifd.Entry]:
     """The tags of a TIFF's first directory; none of a BigTIFF."""
-    order = metadata.byte_order(data)
-    directory = order and metadata.directory_at(data, order, int.from_bytes(data[4:8], order))
+    order = ifd.byte_order(data)
+    directory = order and ifd.directory_at(data, order, int.from_bytes(data[4:8], order))
     return {entry.tag: entry for entry in directory.entries} if directory else {}
 
 
 def _turn_of_tiff(data: bytes) -> int:
     """The orientation that a TIFF tells; Pillow has turned the pixels by it, and then tells none."""
-    entry = _entries(data).get(metadata.ORIENTATION)
-    return (metadata.turn_of(data, metadata.byte_order(data), entry) if entry else 0) or 1
+    entry = _entries(data).get(ifd.ORIENTATION)
+    return (ifd.turn_of(data, ifd.byte_order(data), entry) if entry else 0) or 1
 
 
 def _iptc(data: bytes) -> bytes:
@@ -175,7 +175,7 @@ def _iptc(data: bytes) -> bytes:
 
 def _exif_of_tiff(data: bytes, lost: list[str]) -> bytes:
     """EXIF of the tags of a TIFF that are not about how its pixels are stored; b"" where there are none."""
-    order = metadata.byte_order(data)
+    order = ifd.byte_order(data)
     if order is None:
         lost.append("EXIF and IPTC of a BigTIFF (for over 4 GiB) were left out")
         return b""
@@ -183,12 +183,12 @@ def _exif_of_tiff(data: bytes, lost: list[str]) -> bytes:
     if not tags:
         return b""
     sign = "<" if order == "little" else ">"
-    return metadata.EXIF_START + data[:4] + struct.pack(sign + "I", 8) + _packed(tags, sign, 8)
+    return ifd.EXIF_START + data[:4] + struct.pack(sign + "I", 8) + _packed(tags, sign, 8)
 
 
 def _tags_of(data: bytes, order: Any, place: int, kind: str, lost: list[str]) -> list[Tag]:
     """The tags of a directory and of those that it leads to; the damaged ones are left out, and said."""
-    directory = metadata.directory_at(data, order, place)
+    directory = ifd.directory_at(data, order, place)
     if directory is None:
         lost.append(f"its EXIF has a damaged directory ({kind})")
         return []
@@ -196,9 +196,9 @@ def _tags_of(data: bytes, order: Any, place: int, kind: str, lost: list[str]) ->
     for tag, entry in sorted({entry.tag: entry for entry in directory.entries[: directory.sure]}.items()):
         if kind == "IFD0" and tag in OF_PIXELS:
             continue
-        if inner := metadata.INNER.get((kind, tag)):
+        if inner := ifd.INNER.get((kind, tag)):
             if tags := _tags_of(data, order, entry.offset, inner, lost):
-                found.append(Tag(tag, metadata.LONG, 1, b"", tags))
+                found.append(Tag(tag, ifd.LONG, 1, b"", tags))
             continue
         values = data[entry.offset : entry.end] if entry.end else data[entry.place + 8 : entry.place + 12]
         if entry.end > len(data):

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo, putchunk
 
-from car import foreign, metadata, segments
+from car import foreign, ifd, metadata, segments
 from car.arrays import Levels, Pixels, Pixels16
 from car.errors import BadImage
 from car.metadata import Metadata
@@ -164,8 +164,8 @@ Tag = tuple[int, int, bytes]  # type, count of values, the values
 
 def _write_tiff(file: IO[bytes], pixels: Pixels | Pixels16, about: Metadata) -> None:
     """Write pixels, uint8 or uint16, losslessly compressed."""
-    start = about.exif[len(metadata.EXIF_START) :] or b"II*\0\0\0\0\0"
-    old, sign = metadata.first_directory(start), "<" if start.startswith(b"II") else ">"
+    start = about.exif[len(ifd.EXIF_START) :] or b"II*\0\0\0\0\0"
+    old, sign = ifd.first_directory(start), "<" if start.startswith(b"II") else ">"
     size = file.write(start)
 
     def add(data: bytes) -> int:

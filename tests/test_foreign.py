@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from reference import Array, Tag, cmyk_profile, directory, tiff
 from test_images import colour_of_16_bits
 
-from car import find, foreign, images, levels, metadata, output
+from car import find, foreign, ifd, images, levels, metadata, output
 from car.correct import NO_GAINS, Corrector, Net
 from car.errors import BadImage
 
@@ -487,11 +487,7 @@ def test_formats_that_do_not(form: str) -> None:
 
 def test_a_jpeg_of_what_was_none_gets_its_metadata() -> None:
     """Read again it is the same: upright, EXIF and profile of over 64 KiB in several segments."""
-    exif = (
-        metadata.EXIF_START
-        + b"II*\0\x08\0\0\0"
-        + directory("<", 8, [(ARTIST, ASCII, 100_000, b"n" * 100_000)])
-    )
+    exif = ifd.EXIF_START + b"II*\0\x08\0\0\0" + directory("<", 8, [(ARTIST, ASCII, 100_000, b"n" * 100_000)])
     profile = PROFILE + bytes(100_000)
     about = metadata.Metadata(
         *(6, exif, profile, b"<x:xmpmeta/>", b"8BIM\4\4\0\0\0\0\0\2\x1c\2", NAME, (300, 200))

@@ -12,7 +12,8 @@ from reference import Tag, cmyk_profile, directory, tiff
 
 from car import metadata
 from car.coded import FirstPicture
-from car.metadata import ORIENTATION, Metadata
+from car.ifd import ORIENTATION
+from car.metadata import Metadata
 
 RGB_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 MAKER, SOFTWARE, ARTIST, MAKER_NOTE, EXIF_IFD, GPS_IFD = 0x010F, 0x0131, 0x013B, 0x927C, 0x8769, 0x8825

@@ -441,6 +441,20 @@ def test_the_net_of_no_header_corrects_luma_without_limits() -> None:
         Corrector(corrector.nets).correct(encoded(image, "PNG"))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_neutral_stays_neutral(kind: str) -> None:
+    rng = np.random.default_rng(2)
+
+    def noisy(tiles: Array, contrast: float) -> Array:
+        return plus_four(tiles, contrast) + rng.normal(0, 9, (1, *np.subtract(tiles.shape[1:], 18))).astype(
+            np.float32
+        )
+
+    corrector = Corrector({None: Net(noisy, NO_GAINS)}, input_types=ALL)
+    pixels = corrector.correct(encoded(photograph(40, 24, "L").convert("RGB"), kind)).pixels
+    assert (pixels == pixels[..., :1]).all() and pixels.std() > 9
+
+
 @pytest.mark.parametrize("white", [65535, 4095])
 def test_a_correction_of_16_bits_is_in_their_levels(white: int) -> None:
     rng = np.random.default_rng(1)

@@ -196,7 +196,8 @@ class Corrector:
             found.append(PlaneFound(own, chosen, _mean_size(change), plane.table))
         decoded, white = picture.pixels, picture.white
         if self.bits == 16 and decoded.dtype == np.uint8:
-            decoded, white = decoded.astype(np.uint16) * 257, 65535
+            decoded, white = decoded.astype(np.uint16), 65535
+            decoded *= 257
         pixels = _with_changes(decoded, [change for change, _ in made], white)
         turn, alpha = picture.about.orientation, picture.alpha
         pixels, before = (metadata.upright(p, turn) for p in (pixels, decoded))

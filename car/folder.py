@@ -86,21 +86,23 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with naming(result.parent):
             result.parent.mkdir(parents=True, exist_ok=True)
 
-    pixels, about = corrected.pixels, corrected.about
-    before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, pixels))
-    jpeg, copied = _as_jpeg(job, picture, corrected, after) if job.format == "jpg" else (b"", False)
-    if jpeg and (job.compare or truth is not None):  # of what is in the file
-        saved = images.decode_jpeg(jpeg, max(images.MAX_PIXELS, after.size))
-        after = metadata.upright(levels.as_8_bits(saved.pixels, saved.white), saved.about.orientation)
-    if job.compare:
-        pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
-    measured = None if truth is None else figures.measure(before, after, truth)
+    pixels, measured = corrected.pixels, None
+    if "depth of 16 bits" not in metadata.HELD_OF_PIXELS[job.format]:
+        pixels = levels.as_8_bits(pixels, corrected.white)
+    jpeg, copied = _as_jpeg(job, picture, corrected, pixels) if job.format == "jpg" else (b"", False)
+    if job.compare or truth is not None:
+        before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, corrected.pixels))
+        if jpeg:  # what is in the file
+            saved = images.decode_jpeg(jpeg, max(images.MAX_PIXELS, after.size))
+            after = metadata.upright(levels.as_8_bits(saved.pixels, saved.white), saved.about.orientation)
+        if job.compare:
+            pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
+        measured = None if truth is None else figures.measure(before, after, truth)
     with whole_file(result, whole=note) as file:
         if jpeg:
             file.write(jpeg)
         else:
-            held = pixels if "depth of 16 bits" in metadata.HELD_OF_PIXELS[job.format] else after
-            output.write(file, held, about, job.format, alpha=corrected.alpha)
+            output.write(file, pixels, corrected.about, job.format, alpha=corrected.alpha)
         file.flush()
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
             times = picture.path.stat()

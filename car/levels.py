@@ -17,6 +17,7 @@ from car.arrays import Levels, Pixels
 from car.errors import BadImage
 
 COLOURS, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
+ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
 SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 
 
@@ -53,7 +54,11 @@ def as_8_bits(levels: Levels, white: int) -> Pixels:
     """Levels of 0..white as 0..255, uint8 of the same shape, to the nearest."""
     if levels.dtype == np.uint8:
         return levels
-    return ((levels.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
+    scaled = np.empty(levels.shape, np.uint8)
+    for top in range(0, len(levels), ROWS_AT_A_TIME):
+        rows = slice(top, top + ROWS_AT_A_TIME)
+        scaled[rows] = (levels[rows].astype(np.uint32) * 510 + white) // (2 * white)
+    return scaled
 
 
 def has_lower_bytes(image: Image.Image) -> bool:

@@ -100,7 +100,7 @@ def _jpeg(pixels: Pixels, about: Metadata, quality: int) -> bytes:
             *(about.density, about.exif, about.xmp, about.iptc, about.icc_profile or b"", about.comment)
         )
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:4:4", optimize=True)
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:4:4")
     return segments.put(file.getvalue(), own)
 
 

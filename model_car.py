@@ -342,12 +342,6 @@ def make_forward(trained: Weights, halo: int = RADIUS, conv: str | None = None) 
     return forward
 
 
-def shipped() -> Path:
-    """The folder of the weights that came with the suite: beside this file, or inside car where installed."""
-    here = Path(__file__).resolve().parent
-    return next(folder for folder in (here / "pretrained", here / "car/pretrained") if folder.is_dir())
-
-
 def load_corrector(
     log: str | Path | None = None, *, conv: str | None = None, halo: int = RADIUS, **options: Any
 ) -> Corrector:
@@ -356,7 +350,7 @@ def load_corrector(
     conv: "fast", "direct" or None, as of layers_for. halo, options: those of Corrector. Raises UserError
     where the weights are missing or damaged.
     """
-    bank = weights.load_bank(Path(log) if log else shipped())
+    bank = weights.load_bank(Path(log) if log else weights.shipped())
     return make_corrector(bank, conv=conv, halo=halo, **options)
 
 

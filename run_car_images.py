@@ -10,12 +10,17 @@ after, of the luma, with the PSNR of R, G and B, and written to results/figures.
 """
 
 import argparse
-import dataclasses
+import functools
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from car import cli, files, find, split, stop
+
+if TYPE_CHECKING:
+    from car.correct import Corrector
+    from car.weights import Bank
 
 # As the modules that do the work say it (tests/test_cli.py); those load numpy, which --help does not need.
 CORE_SIDE, SMALLEST_CORE, HALO, MAX_PIXELS = 256, 16, 9, 500_000_000
@@ -94,6 +99,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="also save NAME_compare.png: JPG | corrected | BMP | what changed",
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would be done with each picture, by its header, without nets; nothing is written",
+    )
+    parser.add_argument(
         "--skip-existing",
         action="store_true",
         help="pass over images whose result is there; refused where it was made by other options or weights",
@@ -162,17 +172,31 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def make_corrector(args: argparse.Namespace, bank: "Bank", make: "Callable[..., Corrector]") -> "Corrector":
+    """The Corrector that the options ask for. make: model_car.make_corrector, or preview.corrector_of."""
+    return make(
+        bank,
+        halo=args.overlap,
+        core_side=args.patch_size,
+        strength=args.strength,
+        ensemble=args.ensemble,
+        ignore_header=args.ignore_header,
+        luma_only=args.luma_only,
+        input_types=args.input_types,
+        max_pixels=args.max_pixels,
+        bits=args.bits,
+    )
+
+
 @cli.script
 def main(argv: Sequence[str] | None = None) -> int:
     """Correct the folder. Returns the exit status: 1 if an image was bad."""
     args = arguments(argv)
-    cli.load_tensorflow()
-    import model_car
-    from car import folder, images, jobs, levels, saying, weights
+    from car import folder, images, jobs, levels, preview, saying, weights
 
     images.lift_limit_of_pillow()
     if args.log.name == "pretrained" and not args.log.exists():
-        args.log = model_car.shipped()
+        args.log = weights.shipped()
         cli.say(f"weights: those that came with this suite, {args.log}")
     inputs = find.suffixes_of(args.input_types)
     found = find.of(args.data, args.workdir, inputs, args.recursive, args.results)
@@ -188,39 +212,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     saying.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
         saying.say_unknown_coarseness(args.log, bank)
-    corrector = model_car.make_corrector(
-        bank,
-        conv=args.conv,
-        halo=args.overlap,
-        core_side=args.patch_size,
-        strength=args.strength,
-        ensemble=args.ensemble,
-        ignore_header=args.ignore_header,
-        luma_only=args.luma_only,
-        input_types=args.input_types,
-        max_pixels=args.max_pixels,
-        bits=args.bits,
+    part = chosen[args.part - 1 :: args.parts]
+    job = jobs.Job(
+        args.data,
+        args.results,
+        format=args.format,
+        suffix=args.suffix,
+        jpeg_quality=args.jpeg_quality,
+        compare=args.compare,
+        skip_existing=args.skip_existing,
+        part=args.part,
+        parts=args.parts,
+        weights=weights.digest_of(bank),
+        inputs=inputs,
+        depth=levels.Depth(args.truth_bits, "--truth-bits"),
+        found=found.pictures,
     )
+    if args.dry_run:
+        job = jobs.with_names(job, preview.existing(args.results))
+        outcome = preview.describe_all(
+            job, make_corrector(args, bank, preview.corrector_of), part, found.unreadable
+        )
+        return 1 if outcome.bad else 0
+    cli.load_tensorflow()
+    import model_car
+
+    corrector = make_corrector(args, bank, functools.partial(model_car.make_corrector, conv=args.conv))
     args.results.mkdir(parents=True, exist_ok=True)
     with files.part_locked(args.results, args.part, args.parts) as lock:
         stop.hold("image")
-        job = jobs.Job(
-            args.data,
-            args.results,
-            format=args.format,
-            suffix=args.suffix,
-            jpeg_quality=args.jpeg_quality,
-            compare=args.compare,
-            skip_existing=args.skip_existing,
-            part=args.part,
-            parts=args.parts,
-            weights=weights.digest_of(bank),
-            inputs=inputs,
-            depth=levels.Depth(args.truth_bits, "--truth-bits"),
-            found=found.pictures,
-        )
-        job = dataclasses.replace(job, told_apart=jobs.tell_apart_beside(lock, job, found.pictures))
-        part = chosen[args.part - 1 :: args.parts]
+        job = jobs.with_names(job, lock)
         outcome = folder.correct_all(job, corrector, part, found.unreadable)
         saying.say_outcome(job, outcome)
     return 1 if outcome.bad else 0

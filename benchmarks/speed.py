@@ -97,7 +97,7 @@ def compared(times: dict[str, list[float]], megapixels: float) -> tuple[dict[str
 def time_net(sizes: Sequence[int], rounds: int) -> list[NetRow]:
     """Megapixels a second of every engine and size; ratio of the suite to the fastest other one."""
     rows: list[NetRow] = []
-    trained = weights.load(model_car.shipped())
+    trained = weights.load(weights.shipped())
     for side in sizes:
         runs = engines.engines_for(trained, texture(side))
         times = in_turns(runs, rounds if side <= 2048 else max(3, rounds // 2))

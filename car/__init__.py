@@ -18,5 +18,6 @@ A module may import those of the lines above its own, and no other: `lint-import
     rows                            figures.csv: a row for each picture;
     saying                          what came of a run, and all that is said of it;
     folder  training_step           a folder corrected; a step of training, compiled;
+    preview                         what a run would do, without it;
     training_run  workers           a training on disk; the processes that train together
 """

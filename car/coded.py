@@ -47,6 +47,18 @@ def planes_of(image: JpegImageFile, data: bytes, pixels: Pixels) -> tuple[Plane,
     return Plane(_draft(data, "L"), tables[0]), *planes
 
 
+def tables_of(image: JpegImageFile) -> tuple[Floats | None, ...]:
+    """The tables of the planes that planes_of gives, of an opened JPEG that is not decoded."""
+    if not jpeg.coded_as_ycbcr(image):
+        return (None,)
+    tables, (_, *luma, _) = [jpeg.table_of(image, n) for n in range(len(image.layer))], image.layer[0]
+    for number, (_, across, down, _) in enumerate(image.layer):
+        factors = luma[0] / across, luma[1] / down
+        as_coded = not any(f % 1 for f in factors) and (factors != (2, 2) or min(image.size) > 1)
+        tables[number] = tables[number] if as_coded else None
+    return tuple(tables)
+
+
 def _coded_chroma(decoded: Pixels, table: Floats | None, across: float, down: float) -> Plane:
     """A plane as it is coded, from what the decoder made of it at luma's size, [H, W].
 

@@ -126,10 +126,15 @@ class Corrector:
 
     # The three steps of it, for those who do them in different threads.
 
-    def decode(self, image: str | Path | bytes | Pixels, depth: levels.Depth | None = None) -> images.Decoded:
+    def decode(
+        self,
+        image: str | Path | bytes | Pixels,
+        depth: levels.Depth | None = None,
+        header_only: bool = False,
+    ) -> images.Decoded:
         """Read an image; of its planes those that are to be corrected. Raises BadImage, ValueError.
 
-        depth: of grey pictures of 16 bits.
+        depth: of grey pictures of 16 bits. header_only: of a JPEG's file, as images.decode_jpeg does.
         """
         if isinstance(image, np.ndarray):
             picture = self._without_header(image)
@@ -137,7 +142,7 @@ class Corrector:
             with images.reading():
                 picture = images.decode_picture(image, self.input_types, self.max_pixels, depth)
         else:
-            picture = images.read_picture(Path(image), self.input_types, self.max_pixels, depth)
+            picture = images.read_picture(Path(image), self.input_types, self.max_pixels, depth, header_only)
         planes = picture.planes[:1] if self.luma_only else picture.planes
         if self.ignore_header:
             planes = tuple(plane._replace(table=None) for plane in planes)

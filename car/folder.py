@@ -36,10 +36,13 @@ class Loaded(NamedTuple):
     seconds: float = 0.0  # that it took
 
 
-def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> Loaded:
+def load(
+    job: Job, journal: Journal, corrector: Corrector, picture: Picture, header_only: bool = False
+) -> Loaded:
     """Read a picture and the clean one beside it.
 
-    Raises BadImage, also where its result cannot be written, or a user's file has that name.
+    header_only: neither is decoded, as images.decode_jpeg says. Raises BadImage, also where its result cannot
+    be written, or a user's file has that name.
     """
     began = time.perf_counter()
     with images.reading(picture.name):
@@ -51,7 +54,7 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
             journal.check_replaceable(path)
     with _in_folder_of(picture):
         read, clean = (
-            corrector.decode(picture.path, job.depth),
+            corrector.decode(picture.path, job.depth, header_only),
             find.clean_beside(picture.path, job.inputs),
         )
     with images.reading(picture.name):
@@ -59,8 +62,11 @@ def load(job: Job, journal: Journal, corrector: Corrector, picture: Picture) -> 
     with _in_folder_of(picture):
         if clean is None:
             return Loaded(read, None, time.perf_counter() - began)
-        size = metadata.upright(read.pixels, read.about.orientation).shape[:2]
-        images.check_same_size(picture.path, size, images.size_of(clean, corrector.max_pixels))
+        size = read.pixels.shape[:2]
+        upright = size[::-1] if read.about.orientation >= 5 else size
+        images.check_same_size(picture.path, upright, images.size_of(clean, corrector.max_pixels))
+        if header_only:
+            return Loaded(read, None)
         truth = images.read_pixels(clean, corrector.max_pixels, job.depth)
         return Loaded(read, truth, time.perf_counter() - began)
 
@@ -107,19 +113,24 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with contextlib.suppress(OSError):  # the JPEG went away, or the disk sets no times
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
-    return _saved(job, picture, corrected, measured, copied)
+    changed = not np.array_equal(pixels, corrected.before)
+    return what_came(job, picture, corrected, changed, copied, measured)
 
 
-def _saved(
-    job: Job, picture: Picture, corrected: Corrected, measured: figures.Figures | None, copied: bool
+def what_came(
+    job: Job,
+    picture: Picture,
+    corrected: Corrected,
+    changed: bool,
+    copied: bool,
+    measured: figures.Figures | None = None,
 ) -> Saved:
-    """What came of a picture. copied: its result is the file itself."""
+    """What came of a picture. changed: any pixel, by correction. copied: its result is the file itself."""
     about, planes = corrected.about, corrected.planes
     kept, lost = metadata.fate(about, job.format, corrected.alpha is not None, corrected.white > 255)
     has_own_segments = job.format == "jpg" and about.segments is not None  # whatever is damaged in them
     damaged = about.noted + (() if has_own_segments else about.lost)
     behind = () if copied else (*about.behind, *_too_coarse(job, corrected))
-    changed = not np.array_equal(corrected.pixels, corrected.before)
     why = "" if changed else rows.why_unchanged(planes)
     if copied and changed:
         why, planes = "a new saving would gain nothing", tuple(p._replace(mean_change=0.0) for p in planes)
@@ -140,16 +151,26 @@ def _too_coarse(job: Job, corrected: Corrected) -> list[str]:
 
 
 def _as_jpeg(job: Job, picture: Picture, corrected: Corrected, pixels: Pixels) -> tuple[bytes, bool]:
-    """A JPEG of corrected pixels, uint8; or the file itself where a new saving gains nothing, and True."""
-    about, planes = corrected.about, corrected.planes
-    quality = job.jpeg_quality or output.jpeg_quality_for(planes[0].coarseness if planes else None)
-    was_jpeg = about.segments is not None and not about.from_cmyk
-    if was_jpeg and (quality is None or np.array_equal(corrected.pixels, corrected.before)):
+    """A JPEG of corrected pixels, uint8; or the file itself, and True."""
+    if is_copied(job, corrected, not np.array_equal(corrected.pixels, corrected.before)):
         with images.reading(picture.name):
             return images.read_bytes(picture.path), True
     file = io.BytesIO()
-    output.write(file, pixels, about, "jpg", quality or output.JPEG_QUALITY)
+    output.write(file, pixels, corrected.about, "jpg", _jpeg_quality(job, corrected) or output.JPEG_QUALITY)
     return file.getvalue(), False
+
+
+def is_copied(job: Job, corrected: Corrected, changed: bool) -> bool:
+    """Whether a JPEG result is the file itself, as a new saving gains nothing. changed: any pixel."""
+    about = corrected.about
+    was_jpeg = about.segments is not None and not about.from_cmyk
+    return job.format == "jpg" and was_jpeg and not (changed and _jpeg_quality(job, corrected))
+
+
+def _jpeg_quality(job: Job, corrected: Corrected) -> int | None:
+    """At which a JPEG result is saved; None where none is worth it."""
+    coarseness = corrected.planes[0].coarseness if corrected.planes else None
+    return job.jpeg_quality or output.jpeg_quality_for(coarseness)
 
 
 def in_order(
@@ -218,6 +239,14 @@ def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
     return settings
 
 
+def open_journal(job: Job, corrector: Corrector, writing: bool = True) -> Journal:
+    """The journal of a job's results. writing: as in Journal."""
+    settings = settings_of(corrector, job.weights)
+    if job.format == "jpg":
+        settings["--jpeg-quality"] = job.jpeg_quality
+    return Journal(job.results, job.part, job.parts, settings, writing)
+
+
 def correct_all(
     job: Job, corrector: Corrector, chosen: Sequence[Picture], unreadable: Mapping[str, str] | None = None
 ) -> Outcome:
@@ -229,10 +258,7 @@ def correct_all(
     earlier = rows.done_in(job.results, job.figures)
     bad = unreadable or {}
     outcome = Outcome(len(chosen) + len(bad), begun=len(bad), bad=list(bad))
-    settings = settings_of(corrector, job.weights)
-    if job.format == "jpg":
-        settings["--jpeg-quality"] = job.jpeg_quality
-    journal = Journal(job.results, job.part, job.parts, settings)
+    journal = open_journal(job, corrector)
     skipped = jobs.done_already(job, journal, chosen, earlier) if job.skip_existing else set()
     jobs.clear_leftovers(job, chosen)
     left = [picture for picture in chosen if picture not in skipped]

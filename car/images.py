@@ -233,12 +233,20 @@ def read_jpeg(path: Path, max_pixels: int = MAX_PIXELS) -> Decoded:
         return decode_jpeg(read_bytes(path, max_pixels), max_pixels)
 
 
-def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises."""
+def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, header_only: bool = False) -> Decoded:
+    """Decode the bytes of a JPEG file, as read_jpeg does; raises BadImage, and what Pillow raises.
+
+    header_only: nothing is decoded, and all pixels and samples are 0 (one byte in memory for all of them).
+    """
     image, whole = _open_jpeg(data, max_pixels)
     about = metadata.read(image, data)
     if whole is not data:
         data, about = whole, about._replace(noted=(NO_END, *about.noted))
+    if header_only:
+        blank = np.broadcast_to(np.uint8(0), (image.height, image.width))
+        tables = () if jpeg.is_lossless(data) else coded.tables_of(image)
+        pixels = blank if image.mode == "L" else np.broadcast_to(np.uint8(0), (*blank.shape, 3))
+        return Decoded(pixels, tuple(coded.Plane(blank, table) for table in tables), about)
     with _decoding(data):
         pixels = levels.to_plain(image)
     planes = () if jpeg.is_lossless(data) else coded.planes_of(image, data, pixels)
@@ -246,25 +254,33 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def read_picture(
-    path: Path, types: Collection[str] = (), max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None
+    path: Path,
+    types: Collection[str] = (),
+    max_pixels: int = MAX_PIXELS,
+    depth: levels.Depth | None = None,
+    header_only: bool = False,
 ) -> Decoded:
     """Decode a JPEG, or a picture of one of these other types (of OTHER_READERS), for correction.
 
-    Its bytes say what it is, whatever its name. Raises BadImage.
+    Its bytes say what it is, whatever its name. header_only: of a JPEG, as decode_jpeg does. Raises BadImage.
     """
     with reading(path.name):
-        return decode_picture(read_bytes(path, max_pixels), types, max_pixels, depth)
+        return decode_picture(read_bytes(path, max_pixels), types, max_pixels, depth, header_only)
 
 
 def decode_picture(
-    data: bytes, types: Collection[str], max_pixels: int = MAX_PIXELS, depth: levels.Depth | None = None
+    data: bytes,
+    types: Collection[str],
+    max_pixels: int = MAX_PIXELS,
+    depth: levels.Depth | None = None,
+    header_only: bool = False,
 ) -> Decoded:
     """Decode the bytes of a file, as read_picture does; raises BadImage, and what Pillow raises."""
     name = _type_of(data).lower()
     if name in OTHER_READERS and name not in types:
         raise BadImage(f"is not a JPEG but {_type_of(data)} (--input-types {name} takes it)")
     if name not in types:
-        return decode_jpeg(data, max_pixels)
+        return decode_jpeg(data, max_pixels, header_only)
     image = _open_as(OTHER_READERS[name], data, max_pixels)
     is_deep = levels.has_lower_bytes(image)  # asked for now: what is loaded has no tiles
     is_bilevel = image.mode == "1"

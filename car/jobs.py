@@ -1,6 +1,7 @@
 """Which of the pictures found are corrected, what their results are called, and what is there already."""
 
 import contextlib
+import dataclasses
 import functools
 import os
 import unicodedata
@@ -141,14 +142,23 @@ def _rank(picture: Picture) -> tuple[int, str]:
     return suffixes.index(suffix) if suffix in suffixes else len(suffixes), picture.name.swapcase()
 
 
-def tell_apart_beside(lock: Path, job: Job, pictures: Sequence[Picture]) -> dict[str, str]:
-    """tell_apart for a job's pictures, said in a line. lock: a file that is in the results folder."""
-    one_case = lock.with_name(lock.name.swapcase()).exists()
+def tell_apart_beside(there: Path, job: Job, pictures: Sequence[Picture]) -> dict[str, str]:
+    """tell_apart for a job's pictures, said in a line.
+
+    there: a file or folder with letters in its name on the disk of the results.
+    """
+    other = there.parent / there.name.swapcase()
+    one_case = other != there and other.exists() and other.samefile(there)
     apart = tell_apart(job, pictures, one_case)
     if apart:
         named = [f"{picture} becomes {name}{job.suffix}" for picture, name in sorted(apart.items())]
         cli.say(f"told apart from others of their name: {some_of(named)}")
     return apart
+
+
+def with_names(job: Job, there: Path) -> Job:
+    """A job that tells twins apart. there: as of tell_apart_beside."""
+    return dataclasses.replace(job, told_apart=tell_apart_beside(there, job, job.found))
 
 
 # ---- what is there already -----------------------------------------------------------------

@@ -42,10 +42,13 @@ def digest_of(path: Path) -> str:
 class Journal:
     """The journals of a folder of results, of which one is written on."""
 
-    def __init__(self, results: Path, part: int, parts: int, settings: Settings) -> None:
+    def __init__(
+        self, results: Path, part: int, parts: int, settings: Settings, writing: bool = True
+    ) -> None:
         """Read all of them; write the own one again without the lines that later ones replaced.
 
         part: of how many parts, from 1; its lock is held. settings: those that decide the pixels now.
+        Without writing nothing is written again, and no lock needed.
         """
         name = ".car_results.jsonl" if parts == 1 else f".car_results_{part}_of_{parts}.jsonl"
         self.results, self._path = results, results / name
@@ -55,7 +58,7 @@ class Journal:
         for path in sorted(results.glob(".car_results*.jsonl")):
             if re.fullmatch(r"\.car_results(_\d+_of_\d+)?\.jsonl", path.name):
                 entries = self._read(path)
-                if path == self._path:
+                if path == self._path and writing:
                     self._write_again(entries)
                 for file, entry in entries.items():
                     if entry.run >= self._entries.get(file, entry).run:

@@ -99,17 +99,22 @@ def say_unknown_coarseness(log: Path, bank: weights.Bank) -> None:
         )
 
 
-def say_outcome(job: Job, outcome: Outcome) -> None:
-    """Say what came of a folder. Raises Stopped where a signal ended the work."""
+def counts(done: str, job: Job, outcome: Outcome) -> str:
+    """How many pictures came to what, in a line. done: "corrected", or "would correct"."""
     unchanged = sum(outcome.unchanged.values())
     corrected = outcome.begun - len(outcome.bad) - unchanged
-    line = f"corrected {corrected} of {outcome.found} images into {job.results}"
+    line = f"{done} {corrected} of {outcome.found} images into {job.results}"
     if unchanged:
         several = len(outcome.unchanged) > 1
         reasons = [f"{count} {why}" if several else why for why, count in sorted(outcome.unchanged.items())]
         line += f", unchanged {unchanged} ({', '.join(reasons)})"
     line += f", left out {len(outcome.bad)}" if outcome.bad else ""
-    cli.say(line + (f", {outcome.skipped} were there already" if outcome.skipped else ""))
+    return line + (f", {outcome.skipped} were there already" if outcome.skipped else "")
+
+
+def say_outcome(job: Job, outcome: Outcome) -> None:
+    """Say what came of a folder. Raises Stopped where a signal ended the work."""
+    cli.say(counts("corrected", job, outcome))
     if depth := job.depth.describe():
         cli.say(f"pictures of 16 bits: {depth}")
     if outcome.begun < outcome.found - outcome.skipped:

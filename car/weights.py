@@ -191,6 +191,12 @@ def digest_of(bank: Bank) -> str:
     return digest.hexdigest()[:16]
 
 
+def shipped() -> Path:
+    """The folder of the weights that came with the suite: beside car, or inside it where installed."""
+    here = Path(__file__).resolve().parent
+    return next(folder for folder in (here.parent / "pretrained", here / "pretrained") if folder.is_dir())
+
+
 def load_bank(log: Path) -> Bank:
     """The weights of a log folder, and those of its bank if it has one. Raises UserError.
 

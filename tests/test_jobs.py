@@ -162,7 +162,7 @@ def test_twins_are_said_once_by_what_the_disk_tells_apart(job: Job, capsys: Capt
     assert capsys.readouterr().out == (
         "told apart from others of their name: 1 (a.jpeg becomes a.jpeg_car)\n"
     )
-    lock.with_name(".CAR_1_OF_1.LOCK").touch()
+    os.link(lock, lock.with_name(".CAR_1_OF_1.LOCK"))
     assert jobs.tell_apart_beside(lock, job, jpegs(job)) == {"a.jpeg": "a.jpeg", "B.jpg": "B.jpg"}
     apart = Job(job.data, job.results, told_apart={"a.jpeg": "a.jpeg"})
     assert apart.result(named("a.jpeg")).name == "a.jpeg_car.bmp"

@@ -161,8 +161,8 @@ def _is_same(path: Path, other: Path | None) -> bool:
 def in_list(file: Path, workdir: Path, suffixes: Sequence[str]) -> Found:
     """The pictures that a text file names, one path a line: from the list's own folder, else from workdir.
 
-    One that lies in that folder keeps its place in the results; of others the file's name is kept alone.
-    Raises UserError where the file is no text.
+    One that lies in that folder keeps its place in the results; of others the file's name is kept alone, with
+    as many folders before it as tell it from others. Raises UserError where the file is no text.
     """
     try:
         text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
@@ -183,7 +183,22 @@ def in_list(file: Path, workdir: Path, suffixes: Sequence[str]) -> Found:
             seen.add(real)
             is_inside = not Path(line).is_absolute() and ".." not in Path(line).parts
             found.pictures.append(Picture(path, Path(line).as_posix() if is_inside else path.name))
+    found.pictures[:] = _told_apart(found.pictures)
     return found
+
+
+def _told_apart(pictures: Sequence[Picture], folders: int = 1) -> list[Picture]:
+    """The pictures, in whose names those that several have begin with so many of their folders, or more."""
+    count = Counter(picture.name for picture in pictures)
+    if len(count) == len(pictures):
+        return list(pictures)
+
+    def longer(picture: Picture) -> Picture:
+        parts = [part.strip(":\\/") for part in picture.path.resolve().parts]  # without the root
+        return picture._replace(name="/".join(list(filter(None, parts))[-1 - folders :]))
+
+    apart = [longer(picture) if count[picture.name] > 1 else picture for picture in pictures]
+    return _told_apart(apart, folders + 1)
 
 
 # ---- partners ------------------------------------------------------------------------------

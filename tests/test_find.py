@@ -129,6 +129,17 @@ def test_a_list_of_paths(tmp_path: Path) -> None:
         assert found.unreadable == {"gone.jpg": "is not there", "sub": "is a folder; name it as DATA"}
 
 
+def test_files_of_one_name_in_a_list(tmp_path: Path) -> None:
+    """Each has a result of its own: as many folders go before the name as tell it apart."""
+    made(tmp_path, "far/p/x/a.jpg", "far/q/x/a.jpg", "far/q/y/a.jpg", "far/b.jpg", "lists/x/b.jpg")
+    paths = ["far/p/x/a.jpg", "far/q/x/a.jpg", "far/q/y/a.jpg", "far/b.jpg"]
+    lines = [str(tmp_path / path) for path in paths] + ["x/b.jpg"]
+    (tmp_path / "lists/list.txt").write_text("\n".join(lines))
+    found = of(tmp_path / "lists/list.txt", tmp_path)
+    names = [picture.name for picture in found.pictures]
+    assert names == ["p/x/a.jpg", "q/x/a.jpg", "y/a.jpg", "b.jpg", "x/b.jpg"]
+
+
 def test_a_file_that_is_no_list(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"a.jpg\0b.jpg")
     with pytest.raises(UserError, match=r"a\.bin is neither a picture that is taken nor a text file"):

@@ -39,7 +39,7 @@ def planes_of(image: JpegImageFile, data: bytes, pixels: Pixels) -> tuple[Plane,
     halved = _draft(data, "YCbCr", halved=True) if by_half and (2, 2) in coarser else pixels
     whole = pixels if by_half and set(coarser) == {(2, 2)} else _draft(data, "YCbCr")
     planes = [
-        Plane(halved[..., number], tables[number])
+        Plane(halved[..., number].copy(), tables[number])
         if by_half and factors == (2, 2)
         else _coded_chroma(whole[..., number], tables[number], *factors)
         for number, factors in enumerate(coarser, start=1)
@@ -66,14 +66,14 @@ def _coded_chroma(decoded: Pixels, table: Floats | None, across: float, down: fl
     the other 1 it interpolates (jdsample.c, "fancy upsampling").
     """
     if (across, down) == (1, 1):
-        return Plane(decoded, table)
+        return Plane(decoded.copy(), table)  # of its own: a view would keep all three components
     if (across, down) == (2, 1) and decoded.shape[1] > 4:
         return Plane(_before_doubling(decoded), table)
     if (across, down) == (1, 2) and decoded.shape[0] > 4:
         return Plane(np.ascontiguousarray(_before_doubling(decoded.T).T), table)
     if (across, down) == (2, 2) or across % 1 or down % 1:
-        return Plane(decoded, None)  # such a plane cannot be had as it is coded
-    return Plane(decoded[:: int(down), :: int(across)], table)
+        return Plane(decoded.copy(), None)  # such a plane cannot be had as it is coded
+    return Plane(decoded[:: int(down), :: int(across)].copy(), table)
 
 
 def _before_doubling(decoded: Pixels) -> Pixels:

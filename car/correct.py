@@ -10,6 +10,7 @@ An image's planes (luma, and Cb and Cr of a file that codes them) go through the
 Their changes, kept to what the file's header allows, are added to the decoded pixels.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from car import choice, coded, images, jpeg, levels, limits, metadata, tiles, weights
-from car.arrays import Floats, Levels, Pixels
+from car.arrays import Changes, Floats, Levels, Pixels
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
 TILE_PIXELS_AT_A_TIME = (
@@ -51,7 +52,9 @@ class Net(NamedTuple):
 class NetPlane(NamedTuple):
     """A plane as the net made it."""
 
-    samples: Floats  # float32 [h, w], grey levels, unclipped
+    change: (
+        Changes  # int16 [h, w] (levels.held): what the net makes of it, within 0..255, less what was decoded
+    )
     choice: choice.Choice
 
 
@@ -164,9 +167,33 @@ class Corrector:
                 if watch:
                     watch((before + share * size) / total)
 
-            made.append(NetPlane(self.through_net(plane.samples, chosen, tell), chosen))
+            made.append(NetPlane(self._change(plane.samples, chosen, tell), chosen))
             done += size
         return made
+
+    def _change(self, samples: Pixels, chosen: choice.Choice, watch: Watch) -> Changes:
+        """By what a net changes a plane, uint8 [H, W]; the plane in float32 would take twice the memory."""
+        change = np.zeros(samples.shape, np.int16)
+        if chosen.unchanged:
+            watch(1.0)
+            return change
+
+        def put(cores: Floats, some: Sequence[tiles.Tile]) -> None:
+            for core, tile in zip(cores, some, strict=True):
+                place = tiles.place_of(tile)
+                decoded = samples[place]
+                inside = core[: decoded.shape[0], : decoded.shape[1]]
+                change[place] = levels.held(np.clip(inside, 0, 255) - decoded)
+
+        if self.ensemble:
+            put(self.through_net(samples, chosen, watch)[np.newaxis], [tiles.Tile(0, 0, *samples.shape)])
+        else:
+            _correct_plane(samples, self._forward(chosen), self.core_side, self.halo, watch, put)
+        return change
+
+    def _forward(self, chosen: choice.Choice) -> Callable[[Pixels], Floats]:
+        forward = self.nets[chosen.factor].forward
+        return lambda some: forward(some, chosen.contrast)
 
     def through_net(self, samples: Pixels, chosen: choice.Choice, watch: Watch | None = None) -> Floats:
         """A plane, uint8 [H, W], as one net makes it: float32 [H, W], unclipped, not limited."""
@@ -174,30 +201,24 @@ class Corrector:
         if chosen.unchanged:
             watch(1.0)
             return samples.astype(np.float32)
-        forward = self.nets[chosen.factor].forward
-
-        def run(tiles: Pixels) -> Floats:
-            return forward(tiles, chosen.contrast)
-
-        correct = _correct_8_ways if self.ensemble else _correct_plane
-        return correct(samples, run, self.core_side, self.halo, watch)
+        correct = _correct_8_ways if self.ensemble else _corrected_plane
+        return correct(samples, self._forward(chosen), self.core_side, self.halo, watch)
 
     def finish(self, picture: images.Decoded, made: Sequence[NetPlane]) -> Corrected:
-        """Put an image together from its planes; made: of through_nets, used up.
+        """Put an image together from its planes; made: of through_nets; the changes become those kept.
 
         A change is kept to what the file's table allows, where there is one. Luma's goes to R, G and B alike,
         chroma's by JFIF's matrix. At strength 0 the pixels are those of the file, times 257 in 16 bits.
         """
         found: list[PlaneFound] = []
         for plane, (change, chosen) in zip(picture.planes, made, strict=True):
-            np.clip(change, 0, 255, out=change)
-            change -= plane.samples
             own = None
             if plane.table is not None:
                 gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
                 limits.limit_change(change, plane.samples, plane.table, gains, is_chroma=bool(found))
                 own = jpeg.coarseness(plane.table, len(found))
-            change *= self.strength * chosen.strength
+            if (strength := self.strength * chosen.strength) != 1:
+                _weaken(change, strength)
             found.append(PlaneFound(own, chosen, _mean_size(change), plane.table))
         decoded, white = picture.pixels, picture.white
         if self.bits == 16 and decoded.dtype == np.uint8:
@@ -217,20 +238,35 @@ class Corrector:
         return images.Decoded(pixels, (plane,), metadata.Metadata())
 
 
-def _correct_plane(
+def _corrected_plane(
     samples: Pixels, forward: Callable[[Pixels], Floats], side: int, halo: int, watch: Watch
 ) -> Floats:
-    """Correct a plane tile by tile: uint8 [H, W] to float32 [H, W].
+    """A plane, uint8 [H, W], as a net makes it: float32 [H, W]."""
+    corrected = np.empty(samples.shape, np.float32)
+    put = functools.partial(tiles.stitch, corrected)
+    _correct_plane(samples, forward, side, halo, watch, put)
+    return corrected
 
-    Two batches are under way at a time: one is cut or stitched while the other is computed.
+
+def _correct_plane(
+    samples: Pixels,
+    forward: Callable[[Pixels], Floats],
+    side: int,
+    halo: int,
+    watch: Watch,
+    put: Callable[[Floats, Sequence[tiles.Tile]], None],
+) -> None:
+    """Correct a plane, uint8 [H, W], tile by tile; put gets the cores, float32 [N, h, w], and where they lie.
+
+    Two batches are under way at a time: one is cut or put while the other is computed.
     """
     height, width = samples.shape
     tiling = tiles.seamless(height, width, side, halo) if halo else tiles.isolated(height, width, side)
-    padded, corrected = tiles.mirror(samples, tiling), np.empty(samples.shape, np.float32)
+    padded = tiles.mirror(samples, tiling)
     batches = list(_batches(tiling.tiles, max(1, TILE_PIXELS_AT_A_TIME // side**2)))
 
     def correct(some: list[tiles.Tile]) -> int:
-        tiles.stitch(corrected, forward(tiles.cut(padded, some, halo)), some)
+        put(forward(tiles.cut(padded, some, halo)), some)
         return len(some) * some[0].height * some[0].width
 
     done, total = 0, sum(tiling.rows) * sum(tiling.columns)
@@ -238,7 +274,6 @@ def _correct_plane(
         for pixels in pool.map(correct, batches):
             done += pixels
             watch(min(1.0, done / total))
-    return corrected
 
 
 def _batches(some: Sequence[tiles.Tile], size: int) -> Iterator[list[tiles.Tile]]:
@@ -257,7 +292,7 @@ def _shape(tile: tiles.Tile) -> tuple[int, int]:
 def _correct_8_ways(
     samples: Pixels, forward: Callable[[Pixels], Floats], side: int, halo: int, watch: Watch
 ) -> Floats:
-    """The mean of what _correct_plane makes of a plane and of its flips and turns, each put back."""
+    """The mean of what _corrected_plane makes of a plane and of its flips and turns, each put back."""
     total = np.zeros(samples.shape, np.float32)
     for way in range(8):
         turns, flip = way // 2, slice(None, None, -1 if way % 2 else 1)
@@ -265,32 +300,38 @@ def _correct_8_ways(
         def tell(share: float, way: int = way) -> None:
             watch((way + share) / 8)
 
-        corrected = _correct_plane(np.rot90(samples, turns)[flip], forward, side, halo, tell)
+        corrected = _corrected_plane(np.rot90(samples, turns)[flip], forward, side, halo, tell)
         total += np.rot90(corrected[flip], -turns)
     total /= 8
     return total
 
 
-def _mean_size(change: Floats) -> float:
-    """The mean absolute value of a plane [H, W]."""
-    bands = range(0, change.shape[0], ROWS_AT_A_TIME)
-    total = sum(float(np.abs(change[top : top + ROWS_AT_A_TIME]).sum(dtype=np.float64)) for top in bands)
-    return total / change.size
+def _bands(height: int) -> list[slice]:
+    return [slice(top, min(top + ROWS_AT_A_TIME, height)) for top in range(0, height, ROWS_AT_A_TIME)]
 
 
-def _with_changes(pixels: Levels, changes: Sequence[Floats], white: int) -> Levels:
-    """Add the changes of luma, and of Cb and Cr, if they are given, in grey levels 0..255, to decoded pixels.
+def _weaken(change: Changes, strength: float) -> None:
+    for rows in _bands(len(change)):
+        change[rows] = levels.held(levels.in_levels(change[rows]) * np.float32(strength))
+
+
+def _mean_size(change: Changes) -> float:
+    """The mean absolute value of a change [H, W], in grey levels."""
+    total = sum(int(np.abs(change[rows]).sum(dtype=np.int64)) for rows in _bands(len(change)))
+    return total / levels.STEPS_A_LEVEL / change.size
+
+
+def _with_changes(pixels: Levels, changes: Sequence[Changes], white: int) -> Levels:
+    """Add the changes of luma, and of Cb and Cr, if they are given, to decoded pixels.
 
     white: the level of pixels that is white.
     """
     if not changes:
         return pixels.copy()
-    luma, *colours = changes
-    chroma = [Image.fromarray(change) for change in colours]
+    luma, *chroma = changes
     result = np.empty_like(pixels)
-    for top in range(0, luma.shape[0], ROWS_AT_A_TIME):
-        rows = slice(top, top + ROWS_AT_A_TIME)
-        change = luma[rows]
+    for rows in _bands(len(luma)):
+        change = levels.in_levels(luma[rows])
         if pixels.ndim == 3:
             change = change[..., np.newaxis]
             if chroma:
@@ -303,14 +344,17 @@ def _with_changes(pixels: Levels, changes: Sequence[Floats], white: int) -> Leve
     return result
 
 
-def _interpolated(chroma: Image.Image, shape: tuple[int, ...], rows: slice) -> Floats:
-    """Rows of a chroma plane (PIL, mode F) at the luma's shape (H, W), as libjpeg makes them: float32.
+def _interpolated(chroma: Changes, shape: tuple[int, ...], rows: slice) -> Floats:
+    """Rows of a change of chroma at the luma's shape (H, W), as libjpeg makes them: float32.
 
     Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample), else repeated.
     """
-    (height, width), top = shape, rows.start
-    across, down = (-(-whole // part) for whole, part in zip((width, height), chroma.size, strict=True))
-    bottom = min(rows.stop, height)
-    box = (0, top / down, width / across, bottom / down)
+    (height, width), lines = shape, len(chroma)
+    across, down = (
+        -(-whole // part) for whole, part in zip((width, height), chroma.shape[::-1], strict=True)
+    )
+    first, last = max(0, rows.start // down - 1), min(lines, -(-rows.stop // down) + 1)  # with a neighbour
+    part = Image.fromarray(levels.in_levels(chroma[first:last]))
+    box = (0, rows.start / down - first, width / across, rows.stop / down - first)
     how = Image.Resampling.BILINEAR if max(across, down) <= 2 else Image.Resampling.NEAREST
-    return np.asarray(chroma.resize((width, bottom - top), how, box))
+    return np.asarray(part.resize((width, rows.stop - rows.start), how, box))

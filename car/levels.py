@@ -13,11 +13,12 @@ from PIL.ImageFile import ImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from car.arrays import Levels, Pixels
+from car.arrays import Changes, Floats, Levels, Pixels
 from car.errors import BadImage
 
 COLOURS, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
 ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
+STEPS_A_LEVEL = 128  # of a change: -255..255 in 16 bits
 SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 
 
@@ -156,6 +157,16 @@ def from_press(profile: bytes) -> ImageCms.ImageCmsTransform | None:
         return ImageCms.buildTransform(press, screen, "CMYK", "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
+
+
+def held(change: Floats) -> Changes:
+    """A change in grey levels, -255..255, as it is held of a whole picture: half of the memory."""
+    return np.rint(change * np.float32(STEPS_A_LEVEL)).astype(np.int16)
+
+
+def in_levels(change: Changes) -> Floats:
+    """The reverse of `held`, to 1/256 of a grey level."""
+    return change * np.float32(1 / STEPS_A_LEVEL)
 
 
 def luma_of(pixels: Pixels) -> Pixels:

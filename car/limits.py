@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from car import jpeg
-from car.arrays import Floats, Pixels
+from car import jpeg, levels
+from car.arrays import Changes, Floats, Pixels
 
 HIGH = jpeg.FREQUENCIES.reshape(-1) >= 6
 # Each pair: where a change begins to fade, and where nothing is left of it.
@@ -54,11 +54,11 @@ class Blocks(NamedTuple):
 
 
 def limit_change(
-    change: Floats, samples: Pixels, table: Floats, gains: Floats, is_chroma: bool = False
+    change: Changes, samples: Pixels, table: Floats, gains: Floats, is_chroma: bool = False
 ) -> None:
     """Limit a change in place: each coefficient to reach_of times its step, each block by its trust.
 
-    change: float32 [H, W] grey levels, the corrected less the decoded plane; samples: uint8 [H, W], decoded.
+    change: int16 [H, W], the corrected less the decoded plane (levels.held); samples: uint8 [H, W], decoded.
     table: float32 [8, 8], of quantisation. gains: float32 [8, 8], by which the net's coefficients are
     multiplied first (weights.Weights). Partial blocks at the right and lower edge are made whole by
     mirroring: what the file codes of the rest is not known.
@@ -66,18 +66,18 @@ def limit_change(
     # Twice over the plane: what a block gets depends on its neighbours. The coefficients are made again and
     # not kept, as they take as much memory as the plane.
     bands = _bands(samples.shape[0])
-    measured = [_measure(change[rows], samples[rows], table, gains) for rows in bands]
+    measured = [_measure(levels.in_levels(change[rows]), samples[rows], table, gains) for rows in bands]
     trusted = trust(Blocks(*map(np.concatenate, zip(*measured, strict=True))), table, is_chroma)
     steps = table.reshape(-1)
     for rows in bands:
-        band = change[rows]
+        band = levels.in_levels(change[rows])
         wanted = _wanted(band, gains)
         decoded = jpeg.blocks_of(jpeg.made_whole(samples[rows]))
         limits = jpeg.reach_of(decoded.min(axis=1), decoded.max(axis=1))[:, np.newaxis] * steps
         first = rows.start // jpeg.BLOCK
         weights = trusted[first : first + -(-band.shape[0] // jpeg.BLOCK)].reshape(-1, 1)
         kept = (np.clip(wanted, -limits, limits) * weights) @ jpeg.COSINES
-        band[...] = jpeg.plane_of(kept.astype(np.float32, copy=False), band.shape)
+        change[rows] = levels.held(jpeg.plane_of(kept.astype(np.float32, copy=False), band.shape))
 
 
 def trust(blocks: Blocks, table: Floats, is_chroma: bool = False) -> Floats:

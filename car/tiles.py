@@ -105,8 +105,13 @@ def cut(padded: Pixels, tiles: Sequence[Tile], halo: int) -> Pixels:
     )
 
 
+def place_of(tile: Tile) -> tuple[slice, slice]:
+    """The rows and columns of a tile's core in its plane."""
+    return slice(tile.top, tile.top + tile.height), slice(tile.left, tile.left + tile.width)
+
+
 def stitch(plane: Floats, cores: Floats, tiles: Sequence[Tile]) -> None:
     """Write cores [N, h, w] into plane [H, W] where their tiles lie; what is outside is dropped."""
     for core, tile in zip(cores, tiles, strict=True):
-        place = plane[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+        place = plane[place_of(tile)]
         place[...] = core[: place.shape[0], : place.shape[1]]

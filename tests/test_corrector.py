@@ -206,11 +206,11 @@ def rgb_change(luma: Array, blue: Array, red: Array) -> Array:
 
 
 def assert_pixels(result: Array, wanted: Array) -> None:
-    """Rounded; where float32 and float64 lie on either side of a half, off by 1."""
+    """Rounded; near a half, off by 1, as a change is held to 1/128 of a grey level."""
     rounded = np.clip(np.rint(wanted), 0, 255)
     assert result.dtype == np.uint8 and result.shape == wanted.shape
     off = np.abs(result.astype(int) - rounded)
-    assert off.max() <= 1 and (off > 0).mean() < 2e-3
+    assert off.max() <= 1 and (off > 0).mean() < 6e-3
 
 
 def kept(forward: Callable[[Array, float], Array], samples: Array, steps: Array, gains: Array) -> Array:
@@ -361,7 +361,7 @@ def test_results_of_16_bits_keep_what_is_between_two_levels(mode: str) -> None:
     assert fine.pixels.dtype == fine.before.dtype == np.uint16 and (coarse.white, fine.white) == (255, 65535)
     np.testing.assert_array_equal(fine.before, coarse.before.astype(int) * 257)
     np.testing.assert_array_equal(np.rint(fine.pixels / 257), coarse.pixels)
-    assert len(np.unique(fine.pixels % 257)) > 150  # not only whole grey levels
+    assert len(np.unique(fine.pixels % 257)) > 120  # not only whole grey levels
     plane = np.asarray(Image.open(io.BytesIO(data)).convert("L"))
     if mode == "L":  # by hand
         change = np.rot90(whole(box, plane) - plane, -1)

@@ -36,7 +36,7 @@ from reference import (
 )
 
 import model_car
-from car import folder, output
+from car import folder, levels, output
 from car.correct import Corrector
 from car.errors import BadImage
 from car.find import Picture
@@ -473,7 +473,7 @@ def check_corrected(corrector: Corrector, path: Path, header: Header, before: Ar
     if header.kind == 0xC3:
         np.testing.assert_array_equal(corrected.pixels, corrected.before)
         return
-    changes = [np.asarray(plane.samples) for plane in made]  # finish made them the changes
+    changes = [levels.in_levels(plane.change) for plane in made]  # finish made them the changes
     luma, *chroma = header.components
     is_coded = header.codes_luma and all(c[1] <= luma[1] and c[2] <= luma[2] for c in chroma)
     assert len(changes) == (len(header.components) if is_coded else 1)

@@ -18,7 +18,7 @@ from car.errors import BadImage
 
 COLOURS, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
 ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
-STEPS_A_LEVEL = 128  # of a change: -255..255 in 16 bits
+STEPS_A_LEVEL = 256  # of a change that is held: as fine as results of 16 bits
 SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 
 
@@ -160,12 +160,16 @@ def from_press(profile: bytes) -> ImageCms.ImageCmsTransform | None:
 
 
 def held(change: Floats) -> Changes:
-    """A change in grey levels, -255..255, as it is held of a whole picture: half of the memory."""
-    return np.rint(change * np.float32(STEPS_A_LEVEL)).astype(np.int16)
+    """A change in grey levels as it is held of a whole picture, in half of the memory.
+
+    It ends at 128: what a net may change by far more than it ever asks of a photograph.
+    """
+    steps = np.rint(change * np.float32(STEPS_A_LEVEL))
+    return np.clip(steps, -32767, 32767).astype(np.int16)
 
 
 def in_levels(change: Changes) -> Floats:
-    """The reverse of `held`, to 1/256 of a grey level."""
+    """The reverse of `held`, to 1/512 of a grey level."""
     return change * np.float32(1 / STEPS_A_LEVEL)
 
 

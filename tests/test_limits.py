@@ -102,12 +102,13 @@ def test_trust_is_the_references_on_a_page_of_everything() -> None:
         faint = 128 + (page - 128.0) * strength if strength < 1 else page
         plane = encoded(faint, 75)
         assert plane.table is not None
-        change, gains = smoothed(plane.samples), np.linspace(0.5, 1.5, 64, dtype=np.float32).reshape(8, 8)
+        change = smoothed(plane.samples).clip(-128, 127.99)  # as it is held
+        gains = np.linspace(0.5, 1.5, 64, dtype=np.float32).reshape(8, 8)
         weights = trusted(change.astype(float), plane.samples, plane.table, gains)
         assert ((weights > 0.02) & (weights < 0.98)).any() and (weights == 0).any() and (weights == 1).any()
         wanted = limited(change.astype(float), plane.samples, plane.table, gains)
         limit(change, plane.samples, plane.table, gains)
-        np.testing.assert_allclose(change, wanted, atol=0.02)
+        np.testing.assert_allclose(change, wanted, atol=0.03)
 
 
 def test_far_beyond_photographs_nothing_is_changed_whatever_is_asked() -> None:

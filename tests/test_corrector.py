@@ -425,7 +425,7 @@ def test_the_limit_of_pixels(tmp_path: Path) -> None:
 def test_a_fault_without_a_text_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is known with which Pillow does so."""
 
-    def decode(data: bytes, max_pixels: int) -> images.Decoded:
+    def decode(data: bytes, *_: object) -> images.Decoded:
         raise EOFError
 
     monkeypatch.setattr(images, "decode_jpeg", decode)

@@ -374,6 +374,15 @@ def test_density() -> None:
         ("RGB", grey_profile(), "is for GRAY, the picture is in colour: it"),
         ("RGB", cmyk_profile(), "is for CMYK, the picture is in colour: it"),
     ],
+    ids=[
+        "RGB",
+        "grey",
+        "rubbish",
+        "cut",
+        "RGB of grey",
+        "grey of RGB",
+        "CMYK of RGB",
+    ],  # a profile has a date
 )
 def test_a_profile_must_fit_the_picture(mode: str, profile: bytes, fault: str) -> None:
     found = metadata.read(opened(mode=mode, icc_profile=profile))

@@ -170,6 +170,10 @@ def check_place(job: Job, picture: Picture) -> None:
     Its folder is none, or a link, or one of the pictures themselves is there: by a link, by another way to
     the same folder, or as the result of an earlier run that is to be corrected now.
     """
+    try:
+        partial_of(job.result(picture)).is_symlink()
+    except OSError as error:  # a path that is too long, a folder without rights
+        raise BadImage(f"its result cannot be written: {error.strerror}") from error
     folder = job.results
     for part in job.result(picture).relative_to(job.results).parent.parts:
         folder /= part
@@ -177,10 +181,6 @@ def check_place(job: Job, picture: Picture) -> None:
             raise BadImage(f"{folder} is a link, which results are not written through; remove or rename it")
         if folder.exists() and not folder.is_dir():
             raise BadImage(f"{folder} is in the way: its result needs a folder of that name; rename it")
-    try:
-        partial_of(job.result(picture)).is_symlink()
-    except OSError as error:  # a path that is too long, a folder without rights
-        raise BadImage(f"its result cannot be written: {error.strerror}") from error
     for path in job.files_of(job.name(picture)):
         if path.exists() and (name := job.sources.get(_file_at(path))):
             raise BadImage(

@@ -72,7 +72,7 @@ def assert_written(result, expected):
     """Bytes agree to 1 near a half (a change is held to 1/256 of a grey level), and almost all exactly."""
     assert result.shape == expected.shape
     off = np.abs(result.astype(int) - expected)
-    assert off.max() <= 1 and (off > 0).mean() < 3e-3
+    assert off.max() <= 1 and (off > 0).mean() < 8e-3
 
 
 def exif_with_a_bad_tag():

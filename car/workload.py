@@ -10,7 +10,9 @@ from PIL.ImageFile import ImageFile
 from car import coded, find, images
 from car.find import Picture
 
-OVERHEAD = 30_000  # of a picture, as if it had so many samples more: files opened and written
+OVERHEAD = (
+    55_000  # of a picture, as if it had so many samples more: files opened and written, its smallest tiles
+)
 SAMPLES_A_BYTE = 5  # of a JPEG, about
 
 

@@ -42,8 +42,8 @@ def test_work_by_bytes_and_then_by_headers(tmp_path: Path, monkeypatch: pytest.M
         patch.setattr(workload, "_read_headers", lambda pictures, work: None)
         by_bytes = workload.of(pictures)
     sizes = [p.path.stat().st_size for p in pictures[:3]] + [0]
-    assert by_bytes == [30_000 + 5 * size for size in sizes] and by_bytes[0] > by_bytes[1] + 20_000
+    assert by_bytes == [55_000 + 5 * size for size in sizes] and by_bytes[0] > by_bytes[1] + 20_000
     work, began = workload.of(pictures), time.monotonic()
     while work[1] == by_bytes[1] and time.monotonic() - began < 10:
         time.sleep(0.01)
-    assert work == [30_000 + 7200, 30_000 + 7200, *by_bytes[2:]]
+    assert work == [55_000 + 7200, 55_000 + 7200, *by_bytes[2:]]

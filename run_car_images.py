@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for line in found.describe():
         cli.say(line)
     chosen = jobs.choose(found.pictures, args.data, args.log, args.split, args.records)
-    if others := sum(picture.path.suffix.lower() in find.OTHER_SUFFIXES for picture in chosen):
+    if others := sum(picture.suffix in find.OTHER_SUFFIXES for picture in chosen):
         cli.say(
             f"{others} of other types than JPEG: corrected by the log's own net, without limits, as nothing "
             "is known of their past"

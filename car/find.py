@@ -34,6 +34,11 @@ class Picture(NamedTuple):
     name: str  # where it lies in the folder or list that was named: "2019/a.jpg", with / on every system
 
     @property
+    def suffix(self) -> str:
+        """Its type in small letters: ".jpg"."""
+        return self.path.suffix.lower()
+
+    @property
     def stem(self) -> str:
         """The name without its type: "2019/a"."""
         return str(PurePosixPath(self.name).with_suffix(""))

@@ -138,8 +138,8 @@ def tell_apart(job: Job, pictures: Sequence[Picture], one_case: bool) -> dict[st
 def _rank(picture: Picture) -> tuple[int, str]:
     """In which order twins take a name: by type, small letters first."""
     suffixes = find.JPEG_SUFFIXES + find.OTHER_SUFFIXES
-    suffix = picture.path.suffix.lower()
-    return suffixes.index(suffix) if suffix in suffixes else len(suffixes), picture.name.swapcase()
+    rank = suffixes.index(picture.suffix) if picture.suffix in suffixes else len(suffixes)
+    return rank, picture.name.swapcase()
 
 
 def tell_apart_beside(there: Path, job: Job, pictures: Sequence[Picture]) -> dict[str, str]:

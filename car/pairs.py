@@ -49,10 +49,10 @@ def find_pairs(folder: Path, recursive: bool = False) -> Found:
     by_stem, passed = _by_stem(folder, find.JPEG_SUFFIXES + find.CLEAN_SUFFIXES, recursive)
     found = Found([], [], [], passed)
     for stem, pictures in sorted(by_stem.items()):
-        jpgs = [picture for picture in pictures if _type_of(picture) in find.JPEG_SUFFIXES]
+        jpgs = [picture for picture in pictures if picture.suffix in find.JPEG_SUFFIXES]
         kinds = (("bmp",), ("png",), ("tif", "tiff"))
         clean: list[find.Picture] = next(
-            filter(None, ([p for p in pictures if _type_of(p)[1:] in kind] for kind in kinds)), []
+            filter(None, ([p for p in pictures if p.suffix[1:] in kind] for kind in kinds)), []
         )
         if not jpgs or not clean:
             found.lonely.extend(picture.name for picture in pictures)
@@ -71,7 +71,7 @@ def find_clean(folder: Path, recursive: bool = False) -> Found:
     by_stem, passed = _by_stem(folder, find.JPEG_SUFFIXES + find.LOSSLESS_SUFFIXES, recursive)
     found = Found([], [], [], passed)
     for stem, pictures in sorted(by_stem.items()):
-        clean = [picture for picture in pictures if _type_of(picture) in find.LOSSLESS_SUFFIXES] or pictures
+        clean = [picture for picture in pictures if picture.suffix in find.LOSSLESS_SUFFIXES] or pictures
         if clean[1:]:
             found.twins.append(_together(clean))
         else:
@@ -87,10 +87,6 @@ def _by_stem(
     for name, reason in found.unreadable.items():  # what lies there would change the split
         raise UserError(f"{folder / name} {reason}")
     return find.by_stem(found.pictures), found.describe()
-
-
-def _type_of(picture: find.Picture) -> str:
-    return picture.path.suffix.lower()
 
 
 def _together(pictures: list[find.Picture]) -> str:

@@ -84,8 +84,16 @@ def _before_doubling(decoded: Pixels) -> Pixels:
     follow c[i] = (3 a - b) / 2 and c[i + 1] = (3 b - a) / 2, but for rounding. Each sample is the mean of the
     two values that are found of it.
     """
-    width = decoded.shape[1]
-    samples = decoded.astype(np.int32)
+    halved = np.empty((len(decoded), (decoded.shape[1] + 1) // 2), np.uint8)
+    for top in range(0, len(decoded), jpeg.ROWS_AT_A_TIME):
+        rows = slice(top, top + jpeg.ROWS_AT_A_TIME)
+        halved[rows] = _rows_before_doubling(decoded[rows].astype(np.float32))
+    return halved
+
+
+def _rows_before_doubling(samples: Floats) -> Floats:
+    """The same of a few rows, float32: [N, ceil(W / 2)], whole numbers."""
+    width = samples.shape[1]
     a, b = samples[:, 1 : width - 1 : 2], samples[:, 2::2]
     found = np.zeros((len(samples), (width + 1) // 2), np.float32)
     counts = np.zeros(found.shape[1], np.float32)
@@ -99,7 +107,7 @@ def _before_doubling(decoded: Pixels) -> Pixels:
     found[:, 0] = samples[:, 0]
     if width % 2 == 0:
         found[:, -1] = samples[:, -1]
-    return np.clip(np.rint(found), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(found), 0, 255)
 
 
 def _draft(data: bytes, mode: str, halved: bool = False) -> Pixels:

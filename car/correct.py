@@ -27,7 +27,7 @@ CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and 
 TILE_PIXELS_AT_A_TIME = (
     2**16
 )  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
-ROWS_AT_A_TIME = 256  # of the picture, when it is put together
+ROWS_AT_A_TIME = 64  # of the picture, when it is put together
 CHROMA_TO_RGB = np.array(
     [[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32
 )  # Cb and Cr, JFIF (BT.601)

@@ -14,7 +14,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from car import cli, figures, find, images, jobs, levels, metadata, output, pictures, rows, stop, workload
+from car import (
+    cli,
+    figures,
+    find,
+    images,
+    jobs,
+    levels,
+    metadata,
+    output,
+    pictures,
+    room,
+    rows,
+    stop,
+    workload,
+)
 from car.arrays import Pixels
 from car.correct import Corrected, Corrector, NetPlane
 from car.errors import BadImage, UserError
@@ -186,29 +200,47 @@ def in_order(
     hand where a signal asks for it.
     """
     waiting: tuple[Picture, Future[Saved]] | None = None
+    space = room.Room()
 
     def tell(share: float) -> None:
         watch(share + (waiting is not None))
 
+    def read(picture: Picture) -> Loaded:
+        pixels = workload.pixels_of(picture.path)
+        space.take(picture, pixels)
+        with space.held_by(picture):
+            room.check_memory(picture, pixels, costly=job.compare or job.format == "webp")
+            return load(job, journal, corrector, picture)
+
+    def through_nets(picture: Picture, reading: "Future[Loaded]") -> "Future[Saved]":
+        try:
+            loaded, began = reading.result(), time.perf_counter()
+            with space.held_by(picture):
+                made = corrector.through_nets(loaded.picture, tell)
+        except BadImage as reason:
+            failed: Future[Saved] = Future()
+            failed.set_exception(reason)
+            return failed
+        return saving.submit(finish, picture, loaded, made, time.perf_counter() - began)
+
     def finish(picture: Picture, loaded: Loaded, made: list[NetPlane], seconds: float) -> Saved:
         began = time.perf_counter()
-        saved = save(job, journal, picture, corrector.finish(loaded.picture, made), loaded.truth)
+        with space.held_by(picture):
+            corrected = corrector.finish(loaded.picture, made)
+            made.clear()  # else the changes would stay in memory while the result is written
+            saved = save(job, journal, picture, corrected, loaded.truth)
+        space.give_back(picture)
         seconds += loaded.seconds + time.perf_counter() - began
         return saved._replace(row=saved.row._replace(seconds=round(seconds, 3)))
 
     with ThreadPoolExecutor(1) as loading, ThreadPoolExecutor(1) as saving:
-        following = loading.submit(load, job, journal, corrector, chosen[0])
+        ahead = [loading.submit(read, chosen[0])]
         for picture, after in zip(chosen, [*chosen[1:], None], strict=True):
-            loading_this = following
+            reading = ahead.pop()
             if after:
-                following = loading.submit(load, job, journal, corrector, after)
-            if fault := loading_this.exception():
-                outcome: Future[Saved] = Future()
-                outcome.set_exception(fault)
-            else:
-                loaded, began = loading_this.result(), time.perf_counter()
-                made = corrector.through_nets(loaded.picture, tell)
-                outcome = saving.submit(finish, picture, loaded, made, time.perf_counter() - began)
+                ahead.append(loading.submit(read, after))
+            outcome = through_nets(picture, reading)
+            del reading  # else its pixels would stay until the next one has been read
             if waiting:
                 yield waiting
             waiting = picture, outcome

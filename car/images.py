@@ -59,6 +59,7 @@ MAX_PIXELS = 500_000_000
 # Huffman codes take at least a bit for each 8x8 block, 512 pixels a byte; libjpeg's blank pictures have 256.
 LARGEST_JPEG_PIXELS_PER_BYTE = 1000
 LARGEST_BYTES_PER_PIXEL = 8  # of the largest file that is read: 16-bit RGBA
+NO_MEMORY = "the memory is not enough for it"
 NO_END = "its last bytes, which say that it ends, are missing; all of the picture is there"
 TIFF_WIDTH, TIFF_HEIGHT = 256, 257  # tags
 MAX_SCANS = 100  # of a progressive JPEG; libjpeg writes 10. Each takes the time of a whole decoding
@@ -214,6 +215,8 @@ def reading(name: str = "") -> Iterator[None]:
         yield
     except BadImage as error:
         raise BadImage(f"{start}{error}") from error
+    except MemoryError as error:
+        raise BadImage(f"{start}{NO_MEMORY}") from error
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
         said = str(error) or repr(error)
         if isinstance(error, Image.DecompressionBombError):
@@ -248,7 +251,8 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, header_only: bool = F
         pixels = blank if image.mode == "L" else np.broadcast_to(np.uint8(0), (*blank.shape, 3))
         return Decoded(pixels, tuple(coded.Plane(blank, table) for table in tables), about)
     with _decoding(data):
-        pixels = levels.to_plain(image)
+        # Opened again: else Pillow's own pixels, four bytes each, would stay while the planes are made.
+        pixels = levels.to_plain(_open_jpeg(data, max_pixels)[0])
     planes = () if jpeg.is_lossless(data) else coded.planes_of(image, data, pixels)
     return Decoded(pixels, planes, about)
 

@@ -20,7 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from car.arrays import Floats, Pixels
 
 BLOCK = 8  # pixels at each side
-ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
+ROWS_AT_A_TIME = 64  # so that memory does not grow with the picture
 # How far a coefficient may be moved. What was lost is rarely half a step: most coefficients are small, and
 # end near the middle of their interval. Chosen on BSDS500 val (benchmarks/quality.py).
 REACH_IN_STEPS = 0.35

@@ -17,7 +17,7 @@ from car.arrays import Changes, Floats, Levels, Pixels
 from car.errors import BadImage
 
 COLOURS, WHITE_IS_ZERO = 262, 0  # a tag of TIFF and one of its values
-ROWS_AT_A_TIME = 256  # so that memory does not grow with the picture
+ROWS_AT_A_TIME = 64  # so that memory does not grow with the picture
 STEPS_A_LEVEL = 256  # of a change that is held: as fine as results of 16 bits
 SCANNER_BITS = 12  # of CT and of most scanners and sensors, stored in 16
 

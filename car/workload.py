@@ -45,11 +45,24 @@ def samples_of(path: Path) -> float:
 
     0 where that cannot be read.
     """
+    width, height, factors = _header_of(path)
+    areas = [across * down for across, down in factors]
+    return width * height * sum(areas) / max(areas, default=1)
+
+
+def pixels_of(path: Path) -> int:
+    """How many pixels a picture has, by its header; 0 where that cannot be read."""
+    width, height, _ = _header_of(path)
+    return width * height
+
+
+def _header_of(path: Path) -> tuple[int, int, list[tuple[int, int]]]:
+    """Width and height of a picture, and its planes' sampling factors; all 0 where it cannot be read."""
     kinds: list[type[ImageFile]] = [coded.FirstPicture]
     kinds += [images.OTHER_READERS[n] for n, ends in find.OTHER_TYPES.items() if path.suffix.lower() in ends]
     for kind in kinds:
         with contextlib.suppress(Exception), open(path, "rb") as file:  # whatever Pillow stumbles over
             image = kind(file)
-            areas = [across * down for _, across, down, _ in getattr(image, "layer", [(1, 1, 1, 1)])]
-            return image.width * image.height * sum(areas) / max(areas, default=1)
-    return 0.0
+            layers = getattr(image, "layer", [(1, 1, 1, 1)])
+            return image.width, image.height, [(across, down) for _, across, down, _ in layers]
+    return 0, 0, []

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
 from PIL import Image, ImageCms, ImageFont
 from reference import Array, plain_ssim
 
-from car import cli, figures, folder, rows, saying, stop
+from car import cli, figures, folder, room, rows, saying, stop
 from car.correct import NO_GAINS, Corrector, Net
 from car.errors import BadImage, Stopped, UserError
 from car.find import Picture
@@ -675,6 +676,77 @@ def test_one_thread_decodes_and_one_saves(job: Job, monkeypatch: Monkey) -> None
     assert folder.correct_all(job, corrector(), jpegs(job)).begun == 3
     assert [len(found) for found in threads.values()] == [1, 1] and threads["load"] != threads["save"]
     assert threading.get_ident() not in threads["load"] | threads["save"]
+
+
+def test_of_large_pictures_one_is_held_at_a_time(job: Job, monkeypatch: Monkey) -> None:
+    """The next one is not read before the last one has been saved; of small ones it is."""
+    order: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        before = getattr(folder, name)
+
+        def done(job: Job, journal: Journal, *args: Any) -> Any:
+            picture = next(one for one in args if isinstance(one, Picture))
+            order.append(f"{name} {picture.name[0]}")
+            found = before(job, journal, *args)
+            order.append(f"end {picture.name[0]}")
+            return found
+
+        return done
+
+    for name in ("load", "save"):
+        monkeypatch.setattr(folder, name, noted(name))
+    monkeypatch.setattr(room.Room.__init__, "__defaults__", (24 * 16,))
+    assert folder.correct_all(job, corrector(), jpegs(job)).bad == []
+    assert order == [f"{what} {name}" for name in "abc" for what in ("load", "end", "save", "end")]
+    assert len(shown(job)) == 4
+
+
+def test_a_picture_that_the_memory_does_not_hold_is_not_begun(
+    job: Job, capsys: Capture, monkeypatch: Monkey
+) -> None:
+    memory = types.SimpleNamespace(available=28 * 32 * 16)  # enough for b: c is larger
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    read: list[str] = []
+    decode = Corrector.decode
+
+    def noted(self: Corrector, path: Path, *args: Any) -> Any:
+        read.append(path.name)
+        return decode(self, path, *args)
+
+    monkeypatch.setattr(Corrector, "decode", noted)
+    assert folder.correct_all(job, corrector(), jpegs(job)).bad == ["c.jpg"]
+    assert "left out: c.jpg: has 0 megapixels, which take 0.0 GB" in capsys.readouterr().out
+    assert read == ["a.jpg", "b.jpg"] and len(shown(job)) == 3
+    read.clear()
+    compared = dataclasses.replace(job, compare=True)
+    memory.available = 28 * 40 * 16
+    assert folder.correct_all(compared, corrector(), jpegs(job)).bad == ["b.jpg", "c.jpg"]  # sheets take more
+
+
+@pytest.mark.parametrize("place", ["the net", "the saving"])
+def test_memory_that_ends_amid_a_picture_leaves_that_one_out(
+    job: Job, capsys: Capture, monkeypatch: Monkey, place: str
+) -> None:
+    def forward(tiles: Array, contrast: float) -> Array:
+        calls.append(tiles.shape)
+        if place == "the net" and len(calls) == 2:
+            raise MemoryError
+        return lighter(tiles, contrast)
+
+    calls: list[tuple[int, ...]] = []
+    save = folder.save
+
+    def saving(job: Job, journal: Journal, picture: Picture, *args: Any) -> Saved:
+        if place == "the saving" and picture.name == "b.jpg":
+            raise MemoryError
+        return save(job, journal, picture, *args)
+
+    monkeypatch.setattr(folder, "save", saving)
+    monkeypatch.setattr(room.Room.__init__, "__defaults__", (1,))  # what b took is given back
+    assert folder.correct_all(job, corrector(forward), jpegs(job)).bad == ["b.jpg"]
+    assert "left out: b.jpg: the memory is not enough for it\n" in capsys.readouterr().out
+    assert shown(job) == ["a_car.bmp", "c_car.bmp", "figures.csv"]
 
 
 def test_figures_reach_the_csv_during_the_work(job: Job, monkeypatch: Monkey) -> None:

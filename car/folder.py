@@ -208,14 +208,14 @@ def in_order(
     def read(picture: Picture) -> Loaded:
         pixels = workload.pixels_of(picture.path)
         space.take(picture, pixels)
-        with space.held_by(picture):
+        with space.stage(picture):
             room.check_memory(picture, pixels, costly=job.compare or job.format == "webp")
             return load(job, journal, corrector, picture)
 
     def through_nets(picture: Picture, reading: "Future[Loaded]") -> "Future[Saved]":
         try:
             loaded, began = reading.result(), time.perf_counter()
-            with space.held_by(picture):
+            with space.stage(picture):
                 made = corrector.through_nets(loaded.picture, tell)
         except BadImage as reason:
             failed: Future[Saved] = Future()
@@ -225,7 +225,7 @@ def in_order(
 
     def finish(picture: Picture, loaded: Loaded, made: list[NetPlane], seconds: float) -> Saved:
         began = time.perf_counter()
-        with space.held_by(picture):
+        with space.stage(picture):
             corrected = corrector.finish(loaded.picture, made)
             made.clear()  # else the changes would stay in memory while the result is written
             saved = save(job, journal, picture, corrected, loaded.truth)

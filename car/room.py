@@ -1,6 +1,8 @@
 """How much memory the pictures may take that are read, corrected and saved at one time."""
 
 import contextlib
+import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,10 @@ from car.find import Picture
 # While one picture goes through the nets, the next is read and the last one saved: of small pictures a
 # matter of course, of large ones three times the memory. Larger ones than half of this go alone.
 PIXELS_AT_A_TIME = 2**25
+# What a thread frees glibc keeps for that thread. Reading, the nets and saving would each keep as much as a
+# large picture takes, so before each stage it is given back to the system. Pixels; it takes milliseconds.
+LARGE = 2**22
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 # That a picture takes at the most from its reading to its saving, of 16 bits; of 8 bits it is 20. And the
 # same where it is saved as WebP, or a sheet is made of it.
 BYTES_A_PIXEL, MOST_BYTES_A_PIXEL = 28, 40
@@ -36,8 +42,13 @@ class Room:
             self._taken[picture] = pixels
 
     @contextlib.contextmanager
-    def held_by(self, picture: Picture) -> Iterator[None]:
-        """Give back what a picture took where anything is raised inside; a MemoryError becomes BadImage."""
+    def stage(self, picture: Picture) -> Iterator[None]:
+        """A stage on the way of a picture that took room: where it fails, the room is given back.
+
+        A MemoryError becomes BadImage.
+        """
+        if self._taken[picture] >= LARGE and _trim:
+            _trim(0)
         try:
             yield
         except MemoryError as error:

@@ -55,10 +55,10 @@ def test_one_that_is_larger_than_all_of_it_goes_alone() -> None:
 def test_what_fails_gives_its_room_back(raised: type[BaseException]) -> None:
     space = room.Room(100)
     space.take(A, 100)
-    with pytest.raises(raised, match=r"^why$"), space.held_by(A):
+    with pytest.raises(raised, match=r"^why$"), space.stage(A):
         raise raised("why")
     space.take(B, 100)
-    with space.held_by(B):
+    with space.stage(B):
         pass
     assert not takes(space, C, 1).wait(0.1)  # it is held until it is saved
 
@@ -66,13 +66,30 @@ def test_what_fails_gives_its_room_back(raised: type[BaseException]) -> None:
 def test_memory_that_ends_is_the_fault_of_the_picture() -> None:
     space = room.Room(100)
     space.take(A, 100)
-    with pytest.raises(BadImage) as bad, space.held_by(A):
+    with pytest.raises(BadImage) as bad, space.stage(A):
         raise MemoryError
     assert str(bad.value) == "a.jpg: the memory is not enough for it"
     space.take(B, 100)
     with pytest.raises(BadImage) as bad, images.reading("b.jpg"):
         raise MemoryError
     assert str(bad.value) == "b.jpg: the memory is not enough for it"
+
+
+@pytest.mark.parametrize("pixels, times", [(2**22, 3), (2**22 - 1, 0)])
+def test_before_each_stage_of_a_large_picture_memory_goes_back(
+    monkeypatch: Monkey, pixels: int, times: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(room, "_trim", asked.append)
+    space = room.Room()
+    space.take(A, pixels)
+    for _ in range(3):
+        with space.stage(A):
+            pass
+    assert asked == [0] * times
+    monkeypatch.setattr(room, "_trim", None)  # no glibc
+    with space.stage(A):
+        pass
 
 
 def machine(monkeypatch: Monkey, free: int, container: Path = Path("/nothing here")) -> None:

@@ -7,6 +7,7 @@ read them; the split.json beside them adds counts and sums to check against.
 """
 
 import contextlib
+import functools
 import hashlib
 import math
 import re
@@ -26,6 +27,7 @@ JPG, BMP = "train/image1", "train/image2"  # the val files use the same two name
 RECORDS_PER_FILE = 10_000
 FEATURES = {name: tf.io.FixedLenFeature([], tf.string) for name in (JPG, BMP)}
 RECORDS_AT_A_TIME = 500  # while checking
+PIXELS_AT_A_TIME = 2**18  # of patches that are written
 
 
 @contextlib.contextmanager
@@ -135,12 +137,18 @@ class RecordWriter:
     def __init__(self, folder: Path, prefix: str, side: int) -> None:
         self.folder, self.prefix = folder, prefix
         self.counts: dict[str, int] = {}  # {file name: records}
-        self._build, self._name = record_builder(side), ""
+        self._side, self._name = side, ""
         self._file: tf.io.TFRecordWriter | None = None
         self._squares, self._pixels = 0, 0
 
     def write(self, jpg: Pixels, bmp: Pixels) -> None:
-        """Write pairs of patches, uint8 [N, side, side] each."""
+        """Write pairs of patches, uint8 [rows, columns, side, side] each (tiles.patches)."""
+        at_a_time = max(1, PIXELS_AT_A_TIME // self._side**2)
+        for row in zip(jpg, bmp, strict=True):
+            for first in range(0, jpg.shape[1], at_a_time):
+                self._write(*(some[first : first + at_a_time] for some in row))
+
+    def _write(self, jpg: Pixels, bmp: Pixels) -> None:
         for pair in zip(jpg, bmp, strict=True):
             if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
                 self.close()
@@ -151,6 +159,11 @@ class RecordWriter:
             self.counts[self._name] += 1
         self._squares += int(np.square(jpg.astype(np.int32) - bmp).sum())
         self._pixels += jpg.size
+
+    @functools.cached_property
+    def _build(self) -> Callable[[Pixels, Pixels], bytes]:
+        """Made for the first patch that there is: of a side by mistake it would take gigabytes."""
+        return record_builder(self._side)
 
     @property
     def total(self) -> int:

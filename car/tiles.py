@@ -21,11 +21,14 @@ MARGIN = 12  # what a further tile costs beside its pixels, in pixels of its len
 
 
 def patches(plane: Pixels, side: int, stride: int) -> Pixels:
-    """Each full patch of [H, W] on a grid of `stride` pixels, row by row: [N, side, side], N may be 0."""
+    """The full patches of [H, W] on a grid of `stride` pixels, of which there may be none.
+
+    Returns [rows, columns, side, side]. It is a view of the plane: all patches at once would take side ** 2 /
+    stride ** 2 times its memory.
+    """
     if min(plane.shape) < side:
-        return np.empty((0, side, side), plane.dtype)
-    windows = np.lib.stride_tricks.sliding_window_view(plane, (side, side))
-    return windows[::stride, ::stride].reshape(-1, side, side)
+        return np.empty((0, 0, side, side), plane.dtype)
+    return np.lib.stride_tricks.sliding_window_view(plane, (side, side))[::stride, ::stride]
 
 
 class Tile(NamedTuple):

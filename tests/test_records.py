@@ -9,6 +9,7 @@ from reference import read_patches, write_patches
 
 from car.errors import UserError
 from car.records import RecordWriter, check_records, frames_of, naming, spread_pairs
+from car.tiles import patches
 
 
 def test_what_is_written_is_read_by_others_and_by_us(tmp_path):
@@ -17,7 +18,8 @@ def test_what_is_written_is_read_by_others_and_by_us(tmp_path):
     jpg, bmp = rng.integers(3, 250, (2, 20_001, 4, 4)).astype(np.uint8)
     writer = RecordWriter(tmp_path, "val", 4)
     for part in np.array_split(np.arange(20_001), 7):
-        writer.write(jpg[part], bmp[part])
+        rows = 2 if len(part) % 2 == 0 else 1
+        writer.write(*(some[part].reshape(rows, -1, 4, 4) for some in (jpg, bmp)))
     writer.close()
     assert writer.counts == {"val_1.tfrecords": 10_000, "val_2.tfrecords": 10_000, "val_3.tfrecords": 1}
     theirs = [read_patches(tmp_path / name) for name in writer.counts]
@@ -33,6 +35,22 @@ def test_what_is_written_is_read_by_others_and_by_us(tmp_path):
     some = spread_pairs(found, 3)
     np.testing.assert_array_equal(some[0], jpg[::6667][:3])
     np.testing.assert_array_equal(some[1], bmp[::6667][:3])
+
+
+def test_writing_takes_the_memory_of_the_picture(tmp_path):
+    """Whatever the stride and the side: all patches of this plane have 29 MB, one of 20,000 has 400."""
+    plane = np.random.default_rng(0).integers(0, 256, (200, 200)).astype(np.uint8)
+    tracemalloc.start()
+    writer = RecordWriter(tmp_path, "train", 32)
+    writer.write(patches(plane, 32, 1), patches(255 - plane, 32, 1))
+    writer.close()
+    too_large = RecordWriter(tmp_path, "val", 20_000)
+    too_large.write(patches(plane, 20_000, 1), patches(plane, 20_000, 1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (writer.total, too_large.total) == (169**2, 0)
+    assert peak < 8e6
+    assert writer.mse == pytest.approx(np.square(2.0 * patches(plane, 32, 1) - 255).mean())
 
 
 def test_a_fault_of_tensorflows_files_names_the_path(tmp_path):

@@ -24,17 +24,18 @@ from car.tiles import (
 def test_patches_row_by_row_and_only_full_ones() -> None:
     plane = np.arange(7 * 9, dtype=np.uint8).reshape(7, 9)
     got = patches(plane, 3, 2)
-    wanted = [plane[top : top + 3, left : left + 3] for top in (0, 2, 4) for left in (0, 2, 4, 6)]
+    wanted = [[plane[top : top + 3, left : left + 3] for left in (0, 2, 4, 6)] for top in (0, 2, 4)]
     assert got.dtype == np.uint8
     np.testing.assert_array_equal(got, wanted)
-    assert patches(plane, 7, 1).shape == (3, 7, 7)  # as high as the picture
-    assert patches(plane.T, 7, 4).shape == (1, 7, 7)
+    assert np.shares_memory(got, plane)
+    assert patches(plane, 7, 1).shape == (1, 3, 7, 7)  # as high as the picture
+    assert patches(plane.T, 7, 4).shape == (1, 1, 7, 7)
 
 
 @pytest.mark.parametrize("shape", [(7, 9), (9, 7), (7, 7), (1, 100)])
 def test_no_patch_of_a_smaller_picture(shape: tuple[int, int]) -> None:
     got = patches(np.zeros(shape, np.uint8), 8, 2)
-    assert got.shape == (0, 8, 8) and got.dtype == np.uint8
+    assert got.shape == (0, 0, 8, 8) and got.dtype == np.uint8
 
 
 @pytest.mark.parametrize("side", [16, 17, 25, 26, 36, 100, 256, 261, 512])

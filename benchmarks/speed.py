@@ -9,33 +9,27 @@ of a shared machine drifts. Sizes are squares of --sizes pixels; --parts picks s
 """
 
 import argparse
-import functools
 import json
 import platform
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from timing import ROOT, Figures, in_turns, texture  # first: it lets the suite be found
 
+# isort: split
 import engines
 import keras
 import numpy as np
+import scripts
 import tensorflow as tf
-from PIL import Image
 
-import car_ds_loader
 import model_car
-from car import choice, cli, images, pairs, records, training_step, weights
-from car.arrays import Floats, Pixels
+from car import cli, images, pairs, training_step, weights
+from car.arrays import Floats
 from model_car import CarNet, Layers
-
-Figures = dict[str, float]  # what goes into the JSON
 
 
 class NetRow(TypedDict):
@@ -53,34 +47,10 @@ class TrainingRow(NetRow):
     border: int
 
 
-SCRIPTS = ("load_train_data.py", "load_val_data.py", "read_tfrecord.py", "train_car.py", "run_car_images.py")
-PARTS = ("difference", "net", "training", "loader", "folder", "memory", "start")
-
-
-def texture(side: int, seed: int = 0) -> Pixels:
-    """A photograph-like luma plane of side x side, uint8: smooth shapes, edges and grain."""
-    rng = np.random.default_rng(seed)
-    rough = Image.fromarray(rng.integers(0, 256, (max(side // 16, 2),) * 2, dtype=np.uint8))
-    smooth = np.asarray(rough.resize((side, side), Image.Resampling.BICUBIC)).astype(np.int16)
-    return np.clip(smooth + rng.integers(-12, 13, (side, side)), 0, 255).astype(np.uint8)
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def in_turns(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time {name: function} in turns after one warm-up each. Returns {name: seconds of each round}."""
-    for run in runs.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(seconds(run))
-    return times
+PARTS = (
+    *("difference", "net", "training", "cost"),
+    *("loader", "folder", "sizes", "shards", "cores", "memory", "start"),  # whole processes: scripts.py
+)
 
 
 def compared(times: dict[str, list[float]], megapixels: float) -> tuple[dict[str, float], float]:
@@ -168,169 +138,6 @@ def time_training(rounds: int, batch: int, side: int, border: int) -> TrainingRo
     return {"batch": batch, "side": side, "border": border, "speeds": speeds, "ratio": ratio}
 
 
-def script(name: str, *args: object) -> float:
-    """Run a script of the suite; return its wall-clock seconds."""
-    return seconds(
-        lambda: subprocess.run(
-            [sys.executable, ROOT / name, *map(str, args)], check=True, capture_output=True
-        )
-    )
-
-
-def time_loader(folder: Path) -> Figures:
-    """Patches a second of load_train_data.py, start-up apart, and of a plain one-record-at-a-time writer."""
-    (folder / "few").mkdir()
-    (folder / "many").mkdir()
-    for number in range(200):
-        picture = Image.fromarray(texture(512, number))
-        for place in ("many", "few") if number < 2 else ("many",):
-            picture.save(folder / place / f"{number}.bmp")
-            picture.save(folder / place / f"{number}.jpg", quality=20)
-    start_up = script("load_train_data.py", folder, "few", "t_few", "--all")
-    ours = 198 * 256 / (script("load_train_data.py", folder, "many", "t_many", "--all") - start_up)
-
-    def plain() -> None:
-        with tf.io.TFRecordWriter(str(folder / "plain.tfrecords")) as writer:
-            for number in range(20):
-                jpg, bmp = (
-                    np.asarray(Image.open(folder / f"many/{number}.{kind}")) for kind in ("jpg", "bmp")
-                )
-                for top in range(0, 512, 32):
-                    for left in range(0, 512, 32):
-                        tile = slice(top, top + 32), slice(left, left + 32)
-                        values = (plane[tile].astype("<i2").tobytes() for plane in (jpg, bmp))
-                        feature = {
-                            name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-                            for name, value in zip((records.JPG, records.BMP), values, strict=True)
-                        }
-                        writer.write(
-                            tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
-                        )
-
-    naive = 20 * 256 / seconds(plain)
-    ratio = f"ratio {ours / naive:.1f}"
-    cli.say(f"load_train_data.py: {ours:.0f} patches a second; a plain writer {naive:.0f}; {ratio}")
-    return {"patches_a_second": ours, "plain": naive}
-
-
-def time_records(folder: Path) -> Figures:
-    """Patches a second of the tf.data pipeline alone, batch 1000 of 32x32."""
-    found = records.check_records(folder / "t_many")
-    batches = iter(car_ds_loader.training_batches(found, 1000, 0, 0, car_ds_loader.ALL_TURNS))
-    next(batches)
-    rate = 100 * 1000 / seconds(lambda: [next(batches) for _ in range(100)])
-    cli.say(f"tf.data loader alone: {rate:.0f} patches a second")
-    return {"pipeline_patches_a_second": rate}
-
-
-def time_folder(folder: Path) -> Figures:
-    """run_car_images.py on 100 photographs of 2 megapixels, start-up apart, against the nets alone.
-
-    Counted are the photographs' pixels; for each two the nets see three, as chroma has half the sides.
-    """
-    data = folder / "photographs"
-    data.mkdir()
-    for number in range(100):
-        plane = texture(1632, number)[:1224]
-        Image.fromarray(np.stack([plane, plane[::-1], plane[:, ::-1]], axis=-1)).save(
-            data / f"{number:03d}.jpg", quality=30
-        )
-    (folder / "two").mkdir()
-    for number in range(2):
-        (folder / f"two/{number}.jpg").write_bytes((data / f"{number:03d}.jpg").read_bytes())
-    start_up = script("run_car_images.py", folder, ROOT / "pretrained", "two", "r_two")
-    corrector = model_car.load_corrector()
-    picture = corrector.decode(data / "000.jpg")
-    megapixels = picture.planes[0].samples.size / 1e6
-    alone = [seconds(lambda: corrector.through_nets(picture)) for _ in range(6)][1:]
-    spent = script("run_car_images.py", folder, ROOT / "pretrained", "photographs", "r_all") - start_up
-    alone += [seconds(lambda: corrector.through_nets(picture)) for _ in range(5)]
-    rate, net_rate = 98 * megapixels / spent, megapixels / float(np.median(alone))
-    share = f"the nets alone {net_rate:.2f}: {rate / net_rate:.0%}"
-    cli.say(f"run_car_images.py: {rate:.2f} megapixels a second, {share}")
-    return {"megapixels_a_second": rate, "nets_alone": net_rate}
-
-
-PEAK = """
-import re, runpy, sys
-sys.path.insert(0, {root!r})
-from car import cli
-cli.start()
-cli.load_tensorflow()
-import tensorflow as tf
-tf.constant(0)
-def peak():  # not getrusage: what it says begins with the parent's peak
-    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-base = peak()
-sys.argv = {argv!r}
-try:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-except SystemExit:
-    pass
-print("PEAK", peak() - base)
-"""
-
-
-def measure_memory(folder: Path) -> list[Figures]:
-    """Peak memory over the interpreter with TensorFlow, and cost per pixel, for 1 to 100 megapixels."""
-    rows: list[Figures] = []
-    for side in (1000, 3200, 10000):
-        data = folder / f"memory{side}"
-        data.mkdir()
-        Image.fromarray(texture(side)).save(data / "a.jpg", quality=30)
-        argv = [str(ROOT / "run_car_images.py"), str(folder), str(ROOT / "pretrained"), data.name, f"r{side}"]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK.format(root=str(ROOT), argv=argv)], capture_output=True, text=True
-        )
-        peak = int(done.stdout.split("PEAK")[1]) / 2**20
-        rows.append({"megapixels": side * side / 1e6, "gigabytes": peak})
-        cli.say(f"peak memory, {side * side / 1e6:.0f} megapixels grey: {peak:.2f} GiB over TensorFlow")
-    corrector, blind = model_car.load_corrector(conv="fast"), choice.Choice(None)
-    planes = {side: texture(side) for side in (1000, 3200, 10000)}
-    times: dict[int, list[float]] = {side: [] for side in planes}
-    corrector.through_net(planes[1000], blind)
-    for _ in range(3):
-        for side, plane in planes.items():
-            calls = max(1, 3200 // side) ** 2
-            run = functools.partial(corrector.through_net, plane, blind)
-            spent = [seconds(run) for _ in range(calls)]
-            times[side].append(sum(spent) / calls)
-    for row, side in zip(rows, planes, strict=True):
-        row["microseconds_a_pixel"] = float(np.median(times[side])) / side**2 * 1e6
-        cost = f"{row['microseconds_a_pixel']:.3f} microseconds a pixel"
-        cli.say(f"cost, {row['megapixels']:.0f} megapixels: {cost}")
-    return rows
-
-
-def time_help() -> Figures:
-    """Seconds of --help of each script, and of a Python that does nothing: medians of 5."""
-    runs: dict[str, Callable[[], object]] = {
-        "Python": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
-        **{name: functools.partial(script, name, "--help") for name in SCRIPTS},
-    }
-    found = {name: float(np.median(times)) for name, times in in_turns(runs, 5).items()}
-    shown = ", ".join(f"{name} {found[name]:.3f}" for name in SCRIPTS)
-    cli.say(f"--help, seconds: {shown}; Python alone {found['Python']:.3f}")
-    return found
-
-
-def time_start(folder: Path) -> dict[str, float | Figures]:
-    """Seconds from start to the end of a run over one 512x512 image, over those of `import tensorflow`."""
-    data = folder / "one"
-    data.mkdir()
-    Image.fromarray(texture(512)).save(data / "a.jpg", quality=30)
-    bare = [sys.executable, "-c", "import tensorflow"]
-    runs: dict[str, Callable[[], object]] = {
-        "import": lambda: subprocess.run(bare, check=True, capture_output=True),
-        "image": lambda: script("run_car_images.py", folder, ROOT / "pretrained", "one", "r_one"),
-    }
-    times = in_turns(runs, 5)
-    extra = float(np.median(np.array(times["image"]) - np.array(times["import"])))
-    cli.say(f"start to first corrected image: {extra:.2f} s more than import tensorflow")
-    importing = float(np.median(times["import"]))
-    return {"seconds_over_import": extra, "import": importing, "help": time_help()}
-
-
 def draw(path: Path, rows: Sequence[NetRow]) -> None:
     """Throughput by image size, all engines."""
     from matplotlib.figure import Figure
@@ -404,10 +211,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 time_training(args.rounds, 1000, 32, 0),  # the original's; and how pretrained/ was trained
                 time_training(args.rounds, 4, 96, weights.RADIUS),
             ],
-            "loader": lambda: time_loader(folder) | time_records(folder),
-            "folder": lambda: time_folder(folder),
-            "memory": lambda: measure_memory(folder),
-            "start": lambda: time_start(folder),
+            "cost": scripts.cost_of_a_pixel,
+            "loader": lambda: scripts.time_loader(folder) | scripts.time_records(folder),
+            "folder": lambda: scripts.time_folder(folder),
+            "sizes": lambda: scripts.time_sizes(folder),
+            "shards": lambda: scripts.time_shards(folder),
+            "cores": lambda: scripts.model_cores(folder),
+            "memory": lambda: scripts.measure_memory(folder),
+            "start": lambda: scripts.time_start(folder),
         }
         for part in args.parts:
             found[part] = sections[part]()

@@ -185,21 +185,40 @@ def direct_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.T
 
 
 def fast_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Tensor:
-    """All four layers, layer 2 by Toom-Cook, up to the activation of the last.
-
-    Layer 4 has one map: a 1x1 convolution to a map for each of its 25 pixels, and shifted sums.
-    """
-    (kernel2, bias2), (kernel4, bias4) = parameters[1], parameters[3]
-    side4 = kernel4.shape[0]
+    """All four layers, layer 2 by Toom-Cook, up to the activation of the last."""
+    kernel, bias = parameters[1]
     maps = tf.nn.relu(convolve(maps, *parameters[0], padding))
     if padding == "SAME":
         maps = zero_pad(maps, fast_conv.TAPS // 2)
-    kernels = kernel2 if isinstance(kernel2, Mapping) else fast_conv.at_points(kernel2)
-    maps = fast_conv.toom_cook_relu(maps, kernels, bias2)
+    kernels = kernel if isinstance(kernel, Mapping) else fast_conv.at_points(kernel)
+    return last_layers(fast_conv.toom_cook_relu(maps, kernels, bias), parameters, padding)
+
+
+def bfloat16_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Tensor:
+    """All four layers directly, layers 1 and 2 in bfloat16, up to the activation of the last.
+
+    bfloat16 holds whole grey levels as they are, but not a 255th of them, so that here layer 1's kernel is
+    divided by 255. Layers 3 and 4 are little work.
+    """
+    (kernel1, bias1), layer2 = parameters[:2]
+    maps = tf.cast(maps * GREY_LEVELS, tf.bfloat16)
+    for layer in ((kernel1 / GREY_LEVELS, bias1), layer2):
+        kernel, bias = (tf.cast(values, tf.bfloat16) for values in layer)
+        maps = tf.nn.relu(convolve(maps, kernel, bias, padding))
+    return last_layers(tf.cast(maps, tf.float32), parameters, padding)
+
+
+def last_layers(maps: tf.Tensor, parameters: Parameters, padding: str) -> tf.Tensor:
+    """Layers 3 and 4, up to the activation of the last.
+
+    Layer 4 has one map: a 1x1 convolution to a map for each of its 25 pixels, and shifted sums.
+    """
+    kernel, bias = parameters[3]
+    side = kernel.shape[0]
     maps = tf.nn.relu(convolve(maps, *parameters[2], "VALID"))
     if padding == "SAME":
-        maps = zero_pad(maps, side4 // 2)
-    return fast_conv.sum_columns(tf.nn.conv2d(maps, fast_conv.columns_of(kernel4), 1, "VALID"), side4) + bias4
+        maps = zero_pad(maps, side // 2)
+    return fast_conv.sum_columns(tf.nn.conv2d(maps, fast_conv.columns_of(kernel), 1, "VALID"), side) + bias
 
 
 def dead_part(net: CarNet, luma: tf.Tensor) -> str:
@@ -220,14 +239,28 @@ def dead_part(net: CarNet, luma: tf.Tensor) -> str:
     return ""
 
 
-def layers_for(conv: str | None) -> Layers:
-    """The layers of a --conv option: "fast", "direct" or None.
+def layers_for(conv: str | None, precision: str = "float32", residual: bool = True) -> Layers:
+    """The layers of a --conv option, "fast", "direct" or None, and of a --precision.
 
-    None chooses: fast on CPUs; direct on GPUs, where the fast form has not been measured.
+    None chooses: fast on CPUs; direct on GPUs, where the fast form has not been measured. bfloat16 is left
+    for the fast form, in float32, on a processor without units for it; and by faithful nets, through which
+    the picture itself passes: they would lose 0.7 grey level.
     """
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    faster = conv == "direct" or (conv is None and (gpu or has_bfloat16_units()))
+    if precision == "bfloat16" and residual and faster:
+        return bfloat16_layers
     if conv is None:
-        conv = "direct" if tf.config.list_physical_devices("GPU") else "fast"
+        conv = "direct" if gpu else "fast"
     return fast_layers if conv == "fast" else direct_layers
+
+
+def has_bfloat16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies matrices of bfloat16 in units of their own (Intel's AMX).
+
+    Only Linux tells. Without them, vectors of bfloat16 are slower than the fast form in float32.
+    """
+    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
 
 
 def zero_pad(maps: tf.Tensor, border: int) -> tf.Tensor:
@@ -326,9 +359,9 @@ def correction_graph(residual: bool, layers: Layers, padding: str) -> Callable[.
     return graph
 
 
-def make_forward(trained: Weights, halo: int = RADIUS, conv: str | None = None) -> Forward:
+def make_forward(trained: Weights, halo: int, conv: str | None, precision: str) -> Forward:
     """The net as correction calls it (correct.Net), for tiles with a halo of RADIUS, or of 0, zero-padded."""
-    layers = layers_for(conv)
+    layers = layers_for(conv, precision, trained.residual)
     graph = correction_graph(trained.residual, layers, "VALID" if halo else "SAME")
     parameters = [(tf.constant(kernel), tf.constant(bias)) for kernel, bias in trained.parameters]
     if layers is fast_layers:  # what follows from the weights alone is computed once
@@ -342,23 +375,27 @@ def make_forward(trained: Weights, halo: int = RADIUS, conv: str | None = None) 
     return forward
 
 
-def load_corrector(
-    log: str | Path | None = None, *, conv: str | None = None, halo: int = RADIUS, **options: Any
-) -> Corrector:
+def load_corrector(log: str | Path | None = None, **options: Any) -> Corrector:
     """A Corrector with the weights of a log folder, and of its bank if it has one; the shipped ones for None.
 
-    conv: "fast", "direct" or None, as of layers_for. halo, options: those of Corrector. Raises UserError
-    where the weights are missing or damaged.
+    options: those of make_corrector. Raises UserError where the weights are missing or damaged.
     """
-    bank = weights.load_bank(Path(log) if log else weights.shipped())
-    return make_corrector(bank, conv=conv, halo=halo, **options)
+    return make_corrector(weights.load_bank(Path(log) if log else weights.shipped()), **options)
 
 
 def make_corrector(
-    bank: weights.Bank, *, conv: str | None = None, halo: int = RADIUS, **options: Any
+    bank: weights.Bank,
+    *,
+    conv: str | None = None,
+    precision: str = "float32",
+    halo: int = RADIUS,
+    **options: Any,
 ) -> Corrector:
-    """A Corrector with these weights; the arguments are load_corrector's."""
-    nets = {
-        factor: Net(make_forward(one, halo, conv), one.gains, one.coarseness) for factor, one in bank.items()
-    }
-    return Corrector(nets, halo=halo, **options)
+    """A Corrector with these weights.
+
+    conv: "fast", "direct" or None; precision: "float32" or "bfloat16", which is within 0.1 grey level rms of
+    it; both as of layers_for. halo, options: those of Corrector.
+    """
+    make = functools.partial(make_forward, halo=halo, conv=conv, precision=precision)
+    nets = {factor: Net(make(one), one.gains, one.coarseness) for factor, one in bank.items()}
+    return Corrector(nets, halo=halo, precision=precision, **options)

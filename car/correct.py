@@ -28,6 +28,7 @@ TILE_PIXELS_AT_A_TIME = (
     2**16
 )  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
 ROWS_AT_A_TIME = 64  # of the picture, when it is put together
+PRECISIONS = ("float32", "bfloat16")  # of a net's layers 1 and 2
 CHROMA_TO_RGB = np.array(
     [[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32
 )  # Cb and Cr, JFIF (BT.601)
@@ -98,6 +99,7 @@ class Corrector:
         core_side: int = CORE_SIDE,
         halo: int = weights.RADIUS,
         max_pixels: int = images.MAX_PIXELS,
+        precision: str = "float32",
     ) -> None:
         """nets: by the coarseness of the files that each is for; the one without a header under None.
 
@@ -106,16 +108,20 @@ class Corrector:
         input_types: of pictures that are taken beside JPEGs, of find.OTHER_TYPES.
         bits: of the results' levels at the least, 8 or 16; grey level 255 is 65535 of 16 bits.
         core_side: of a tile, in pixels. halo: neighbours around it, weights.RADIUS, or 0 for isolated tiles;
-        that for which the nets' forward was made. max_pixels: larger files are refused.
+        that for which the nets' forward was made. max_pixels: larger files are refused. precision: of the
+        nets' forward.
         """
         if not 0 <= strength <= 1:
             raise ValueError(f"strength is {strength}; it must be 0..1")
         if bits not in (8, 16):
             raise ValueError(f"bits is {bits}; it must be 8 or 16")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision is {precision}; it must be one of {', '.join(PRECISIONS)}")
         self.bits = bits
         self.nets, self.strength, self.ensemble = dict(nets), strength, ensemble
         self.ignore_header, self.luma_only, self.max_pixels = ignore_header, luma_only, max_pixels
         self.core_side, self.halo, self.input_types = core_side, halo, tuple(input_types)
+        self.precision = precision
 
     def correct(self, image: str | Path | bytes | Pixels, watch: Watch | None = None) -> Corrected:
         """Correct a picture, by path or as a file's bytes, or decoded pixels, uint8 [H, W] or RGB [H, W, 3].

@@ -264,6 +264,8 @@ def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
         "--luma-only": corrector.luma_only,
         "--overlap": corrector.halo,
     }
+    if corrector.precision != "float32":
+        settings["--precision"] = corrector.precision
     if corrector.bits != 8:
         settings["--bits"] = corrector.bits
     if not corrector.halo:  # else no tile is seen in the result

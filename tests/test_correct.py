@@ -259,6 +259,19 @@ def test_luma_only_and_ignore_header(folder, tmp_path):
         assert_written(pixels(tmp_path / "bare" / f"{path.stem}_car.png"), expected)
 
 
+def test_bfloat16_is_near_and_is_not_mixed_with_float32(tmp_path):
+    """--conv direct: in bfloat16 on every processor."""
+    save_jpeg(tmp_path / "data", "p.jpg", photograph((120, 90), corner=(0, 0)))
+    command = ("run_car_images.py", tmp_path, "pretrained", "data")
+    run(*command, "exact")
+    printed = run(*command, "near", "--precision", "bfloat16", "--conv", "direct")
+    assert "float32 is taken" not in printed.out
+    exact, near = (pixels(tmp_path / name / "p_car.bmp").astype(int) for name in ("exact", "near"))
+    assert 0 < np.square(exact - near).mean() < 0.15 and np.abs(exact - near).max() <= 2  # whole levels
+    refused = run(*command, "near", "--skip-existing", status=1)
+    assert "--precision" in refused.err and "bfloat16" in refused.err
+
+
 def test_no_seam_for_any_tile_size():
     """The float result before rounding: 0.01 grey level from the direct convolution of the whole image."""
     import model_car
@@ -484,6 +497,7 @@ def test_faults_of_the_user_are_said_in_a_line(tmp_path, args, told):
         (["data", "results", "--format", "gif"], "invalid choice"),
         (["data", "results", "--format", "webp", "--bits", "16"], "16 only with --format png or tiff"),
         (["data", "results", "--bits", "12"], "invalid choice"),
+        (["data", "results", "--conv", "fast", "--precision", "bfloat16"], "leave --conv out"),
     ],
 )
 def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):

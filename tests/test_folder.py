@@ -504,6 +504,13 @@ def test_the_side_of_isolated_tiles_is_a_setting() -> None:
     assert folder.settings_of(corrector(core_side=32, halo=0), "")["--patch-size"] == 32
 
 
+def test_the_precision_is_a_setting() -> None:
+    assert "--precision" not in folder.settings_of(corrector(), "")
+    assert folder.settings_of(corrector(precision="bfloat16"), "")["--precision"] == "bfloat16"
+    with pytest.raises(ValueError, match="precision is float16; it must be one of float32, bfloat16"):
+        corrector(precision="float16")
+
+
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_users_files_are_named_and_stay(job: Job, capsys: Capture, skip: bool) -> None:
     job = dataclasses.replace(job, compare=True, skip_existing=skip)

@@ -9,13 +9,14 @@ from conftest import ROOT
 from PIL import Image
 from reference import direct_convolution, kept_to_steps
 
+import model_car
 from car import weights
 from car.fast_conv import toom_cook
 from car.jpeg import blocks_of, table_of_quality
 from car.pairs import compress
 from car.pictures import draw_losses
 from car.split import split_names
-from model_car import CarNet, direct_layers, fast_layers, net_of, squared_error, weights_of
+from model_car import CarNet, bfloat16_layers, direct_layers, fast_layers, net_of, squared_error, weights_of
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -148,6 +149,46 @@ def test_the_fast_form_is_the_direct_one(padding, size):
     np.testing.assert_allclose(outputs[1], outputs[0], atol=0.02)
     for ours, direct in zip(gradients[1], gradients[0], strict=True):
         assert tf.norm(ours - direct) < 1e-3 * tf.norm(direct)
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_bfloat16_is_within_a_tenth_of_a_grey_level(padding):
+    """Of a photograph, whatever the processor."""
+    net = net_of(weights.load(ROOT / "pretrained"))
+    picture = np.asarray(Image.open(ROOT / "samples/camera.jpg").convert("L"), np.float32)
+    luma = picture[np.newaxis, 40:130, 60:150, np.newaxis]
+    ours, exact = (net(luma, padding=padding, layers=layers) for layers in (bfloat16_layers, direct_layers))
+    assert ours.dtype == tf.float32 and ours.shape == exact.shape
+    error = np.asarray(ours - exact)
+    assert 1e-4 < np.sqrt(np.square(error).mean()) < 0.1 and np.abs(error).max() < 1.2
+
+
+@pytest.mark.parametrize(
+    "conv, precision, gpu, units, wanted",
+    [
+        (None, "float32", False, True, fast_layers),
+        (None, "float32", True, True, direct_layers),
+        ("direct", "float32", False, True, direct_layers),
+        (None, "bfloat16", False, True, bfloat16_layers),
+        (None, "bfloat16", True, False, bfloat16_layers),
+        (None, "bfloat16", False, False, fast_layers),
+        ("direct", "bfloat16", False, False, bfloat16_layers),
+    ],
+)
+def test_the_layers_that_are_chosen(monkeypatch, conv, precision, gpu, units, wanted):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"] * gpu)
+    monkeypatch.setattr(model_car, "has_bfloat16_units", lambda: units)
+    assert model_car.layers_for(conv, precision) is wanted
+    faithful = model_car.layers_for(conv, precision, residual=False)
+    assert faithful is model_car.layers_for(conv)  # it would lose 0.7 grey level
+
+
+def test_linux_tells_of_units_for_bfloat16(tmp_path):
+    assert not model_car.has_bfloat16_units(tmp_path / "nothing")
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx512f avx512_bf16\n")
+    assert not model_car.has_bfloat16_units(tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags\t: fpu avx512_bf16 amx_bf16 amx_tile\n")
+    assert model_car.has_bfloat16_units(tmp_path / "cpuinfo")
 
 
 def test_split_keeps_groups_whole_and_no_set_empty():

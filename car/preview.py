@@ -66,7 +66,7 @@ def describe_all(
         into = f"{result} and {sheets[0]}" if sheets else f"{result}"
         cli.say(f"{picture.name} -> {into}: {rows.describe(row)}")
     cli.say(saying.counts("would correct", job, outcome))
-    cli.say("nothing was written, and no picture decoded: damage behind the headers shows when it is")
+    cli.say("nothing was written, and no JPEG decoded: damage behind the headers shows when it is")
     return outcome
 
 

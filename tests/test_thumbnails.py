@@ -45,8 +45,8 @@ def test_crops_do_not_overlap_and_are_no_more_than_three() -> None:
     drawn = thumbnails.draw(COFFEE, other(COFFEE), None)
     assert len(drawn.places) == 3 and drawn.crops and drawn.crops.size == (2 * 96, 3 * 96)
     for one in range(3):
-        for other in range(one):
-            assert max(abs(a - b) for a, b in zip(drawn.places[one], drawn.places[other], strict=True)) >= 96
+        for before in range(one):
+            assert max(abs(a - b) for a, b in zip(drawn.places[one], drawn.places[before], strict=True)) >= 96
 
 
 def test_the_sheet_is_before_after_and_what_changed() -> None:

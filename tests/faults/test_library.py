@@ -89,7 +89,9 @@ def test_a_library(tmp_path: Path, long: bool) -> None:
     a_tenth = began + first + (seconds - first) / 10
     # The large pictures but the first come in the second half of the pictures: two fifths of the time are behind.
     parts = [began + seconds * part / 5 for part in range(6)]
-    peaks = [max(size for at, size in used if since <= at <= to) for since, to in pairwise(parts)]
+    peaks = [
+        max((size for at, size in used if since <= at <= to), default=0.0) for since, to in pairwise(parts)
+    ]
     print(f"\n{count} JPGs in {folders} folders in {seconds:.0f} s, the first after {first:.1f} s")
     print(f"memory: at the most {', '.join(f'{peak:.0f}' for peak in peaks)} MB in each fifth of the time")
     off = [(line.left - (ended - line.moment)) / max(ended - line.moment, 1) for line in told if line.left]

@@ -41,8 +41,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=tuple(find.OTHER_TYPES),
         default=[],
         metavar="TYPE",
-        help="also pictures that were JPEGs once and were saved as png, webp, tiff or bmp; corrected by the "
-        "log's own net, as nothing is known of their past",
+        help="also pictures that were JPEGs once and were saved as png, webp, tiff or bmp: corrected for "
+        "what is found of that; others stay as they are",
     )
     parser.add_argument(
         "--recursive",
@@ -88,8 +88,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ignore-header",
         action="store_true",
-        help="the log's own net for every file, and no limits by its quantisation table: for pictures that "
-        "were saved again at a higher quality",
+        help="the log's own net for every file, no limits by its quantisation table, and no earlier saving",
+    )
+    parser.add_argument(
+        "--ignore-history",
+        action="store_true",
+        help="look for no earlier, coarser saving: each file by its header alone, pictures of other types by "
+        "the log's own net",
     )
     parser.add_argument(
         "--luma-only", action="store_true", help="leave the colours as they are; less good, a third faster"
@@ -98,11 +103,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--compare",
         action="store_true",
         help="also save NAME_compare.png: JPG | corrected | BMP | what changed",
-    )
-    parser.add_argument(
-        "--report",
-        action="store_true",
-        help="also write index.html, a page that shows each picture before and after, with its figures",
     )
     parser.add_argument(
         "--dry-run",
@@ -196,6 +196,7 @@ def make_corrector(args: argparse.Namespace, bank: "Bank", make: "Callable[..., 
         strength=args.strength,
         ensemble=args.ensemble,
         ignore_header=args.ignore_header,
+        ignore_history=args.ignore_history,
         luma_only=args.luma_only,
         input_types=args.input_types,
         max_pixels=args.max_pixels,
@@ -220,10 +221,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.say(line)
     chosen = jobs.choose(found.pictures, args.data, args.log, args.split, args.records)
     if others := sum(picture.suffix in find.OTHER_SUFFIXES for picture in chosen):
-        cli.say(
-            f"{others} of other types than JPEG: corrected by the log's own net, without limits, as nothing "
-            "is known of their past"
-        )
+        how = "for what is found of earlier savings; others stay as they are"
+        if args.ignore_header or args.ignore_history:
+            how = "by the log's own net, without limits, as nothing is known of their past"
+        cli.say(f"{others} of other types than JPEG: corrected {how}")
     bank = weights.load_bank(args.log)
     saying.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
@@ -236,7 +237,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         suffix=args.suffix,
         jpeg_quality=args.jpeg_quality,
         compare=args.compare,
-        report=args.report,
         skip_existing=args.skip_existing,
         part=args.part,
         parts=args.parts,

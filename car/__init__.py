@@ -8,15 +8,15 @@ A module may import those of the lines above its own, and no other: `lint-import
     tiles  fast_conv                cut and stitch; Toom-Cook
     ifd  segments                   EXIF's directories; segments of a JPEG that a new saving keeps;
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
-    foreign                         the same of PNG, WebP, TIFF and BMP;
+    foreign  history                the same of PNG, WebP, TIFF and BMP; which earlier saving a picture had;
     images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
     journal  output                 what was written into a folder of results; a picture in each format;
     correct  records                one image (the Corrector); record files written, read, verified;
     pictures  pairs                 all that is drawn; pairs of planes to train on;
     jobs  workload                  names of results, what is there already; how much work each picture is;
-    rows  thumbnails                figures.csv: a row for each picture; each picture reduced, and crops;
-    saying  report                  what came of a run, and all that is said of it; a page that shows it;
+    rows                            figures.csv: a row for each picture;
+    saying                          what came of a run, and all that is said of it;
     folder  training_step           a folder corrected; a step of training, compiled;
     preview                         what a run would do, without it;
     training_run  workers           a training on disk; the processes that train together

@@ -10,11 +10,24 @@ from car import jpeg, levels
 from car.arrays import Floats, Pixels
 
 
+class Rounding(NamedTuple):
+    """How the blocks of a plane were rounded by an earlier saving."""
+
+    table: Floats  # float32 [8, 8], of quantisation
+    corner: tuple[int, int]  # rows and columns before its first whole block, 0..7
+
+
 class Plane(NamedTuple):
     """One component of a JPEG on its own grid: the chroma's may have half the rows and columns."""
 
     samples: Pixels  # uint8 [h, w], decoded
     table: Floats | None  # float32 [8, 8], of quantisation; None where samples are not as coded
+    earlier: Rounding | None = None  # that was coarser (car.history)
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """The coarsest one that is known."""
+        return self.earlier or (None if self.table is None else Rounding(self.table, (0, 0)))
 
 
 class FirstPicture(JpegImageFile):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from car import choice, coded, images, jpeg, levels, limits, metadata, tiles, weights
+from car import choice, coded, history, images, jpeg, levels, limits, metadata, tiles, weights
 from car.arrays import Changes, Floats, Levels, Pixels
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
@@ -77,6 +77,7 @@ class Corrected(NamedTuple):
     planes: tuple[PlaneFound, ...]  # luma, and Cb and Cr where they were corrected; none of a lossless JPEG
     alpha: Pixels | None = None  # opacity, uint8 [H, W], upright; None where all is opaque
     white: int = 255  # the level of pixels that is white
+    earlier: history.Saving | None = None  # that was found in it, and corrected for
 
 
 class Corrector:
@@ -93,6 +94,7 @@ class Corrector:
         strength: float = 1.0,
         ensemble: bool = False,
         ignore_header: bool = False,
+        ignore_history: bool = False,
         luma_only: bool = False,
         input_types: Sequence[str] = (),
         bits: int = 8,
@@ -104,7 +106,9 @@ class Corrector:
         """nets: by the coarseness of the files that each is for; the one without a header under None.
 
         strength: the part of the correction that is applied, 0..1. ensemble: the mean over all eight flips
-        and turns. ignore_header: the net under None for every plane, and no limits. luma_only: Cb, Cr stay.
+        and turns. ignore_header: the net under None for every plane, no limits, and ignore_history too.
+        ignore_history: no earlier saving is looked for, and the net under None corrects pictures of other
+        types. luma_only: Cb, Cr stay.
         input_types: of pictures that are taken beside JPEGs, of find.OTHER_TYPES.
         bits: of the results' levels at the least, 8 or 16; grey level 255 is 65535 of 16 bits.
         core_side: of a tile, in pixels. halo: neighbours around it, weights.RADIUS, or 0 for isolated tiles;
@@ -119,16 +123,18 @@ class Corrector:
             raise ValueError(f"precision is {precision}; it must be one of {', '.join(PRECISIONS)}")
         self.bits = bits
         self.nets, self.strength, self.ensemble = dict(nets), strength, ensemble
-        self.ignore_header, self.luma_only, self.max_pixels = ignore_header, luma_only, max_pixels
+        self.ignore_header, self.ignore_history = ignore_header, ignore_history or ignore_header
+        self.luma_only, self.max_pixels = luma_only, max_pixels
         self.core_side, self.halo, self.input_types = core_side, halo, tuple(input_types)
         self.precision = precision
 
     def correct(self, image: str | Path | bytes | Pixels, watch: Watch | None = None) -> Corrected:
         """Correct a picture, by path or as a file's bytes, or decoded pixels, uint8 [H, W] or RGB [H, W, 3].
 
-        Pixels, and pictures of other types than JPEG, have no header: the net under None corrects their luma,
-        without limits. watch is told, in the calling thread, how much is done. Raises BadImage with the
-        reason, ValueError for other arrays.
+        Pixels have no header, and no earlier saving is looked for in them: the net under None corrects their
+        luma, without limits. A picture of another type stays as it is where no JPEG is found in it. watch is
+        told, in the calling thread, how much is done. Raises BadImage with the reason, ValueError for other
+        arrays.
         """
         picture = self.decode(image)
         return self.finish(picture, self.through_nets(picture, watch))
@@ -155,7 +161,11 @@ class Corrector:
         planes = picture.planes[:1] if self.luma_only else picture.planes
         if self.ignore_header:
             planes = tuple(plane._replace(table=None) for plane in planes)
-        return picture._replace(planes=planes)
+        picture = picture._replace(planes=planes)
+        not_decoded = header_only and picture.was_jpeg
+        if self.ignore_history or not_decoded or isinstance(image, np.ndarray):
+            return picture
+        return _with_history(picture)
 
     def through_nets(self, picture: images.Decoded, watch: Watch | None = None) -> list[NetPlane]:
         """The planes of an image as the nets make them."""
@@ -165,7 +175,8 @@ class Corrector:
             watch(1.0)
         for component, plane in enumerate(picture.planes):
             size, before = plane.samples.size, done
-            chosen = choice.choose(self.nets, plane.table, component, trained_on)
+            rounding = plane.rounding
+            chosen = choice.choose(self.nets, rounding and rounding.table, component, trained_on)
             if choice.has_one_level(plane.samples):
                 chosen = choice.ONE_LEVEL  # nothing to correct, and a neutral picture must stay neutral
 
@@ -219,9 +230,11 @@ class Corrector:
         found: list[PlaneFound] = []
         for plane, (change, chosen) in zip(picture.planes, made, strict=True):
             own = None
-            if plane.table is not None:
+            if rounding := plane.rounding:
                 gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
-                limits.limit_change(change, plane.samples, plane.table, gains, is_chroma=bool(found))
+                table, corner = rounding
+                limits.limit_change(change, plane.samples, table, gains, bool(found), corner)
+            if plane.table is not None:
                 own = jpeg.coarseness(plane.table, len(found))
             if (strength := self.strength * chosen.strength) != 1:
                 _weaken(change, strength)
@@ -234,7 +247,7 @@ class Corrector:
         turn, alpha = picture.about.orientation, picture.alpha
         pixels, before = (metadata.upright(p, turn) for p in (pixels, decoded))
         alpha = None if alpha is None else metadata.upright(alpha, turn)
-        return Corrected(pixels, before, picture.about, tuple(found), alpha, white)
+        return Corrected(pixels, before, picture.about, tuple(found), alpha, white, picture.earlier)
 
     def _without_header(self, pixels: Pixels) -> images.Decoded:
         grey_or_rgb = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
@@ -242,6 +255,14 @@ class Corrector:
             raise ValueError(f"uint8 [H, W] or [H, W, 3] is wanted, not {pixels.dtype} {list(pixels.shape)}")
         plane = coded.Plane(levels.luma_of(pixels), None)
         return images.Decoded(pixels, (plane,), metadata.Metadata())
+
+
+def _with_history(picture: images.Decoded) -> images.Decoded:
+    """A picture with the earlier saving that is found in it; what was never a JPEG has no planes."""
+    planes, earlier = history.traced(picture.planes, picture.pixels, picture.white)
+    if earlier is None and not picture.was_jpeg:
+        planes = ()
+    return picture._replace(planes=planes, earlier=earlier)
 
 
 def _corrected_plane(

@@ -24,11 +24,9 @@ from car import (
     metadata,
     output,
     pictures,
-    report,
     room,
     rows,
     stop,
-    thumbnails,
     workload,
 )
 from car.arrays import Pixels
@@ -108,20 +106,17 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with naming(result.parent):
             result.parent.mkdir(parents=True, exist_ok=True)
 
-    pixels, measured, crops = corrected.pixels, None, None
+    pixels, measured = corrected.pixels, None
     if "depth of 16 bits" not in metadata.HELD_OF_PIXELS[job.format]:
         pixels = levels.as_8_bits(pixels, corrected.white)
     jpeg, copied = _as_jpeg(job, picture, corrected, pixels) if job.format == "jpg" else (b"", False)
-    if job.compare or job.report or truth is not None:
+    if job.compare or truth is not None:
         before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, corrected.pixels))
         if jpeg:  # what is in the file
             saved = images.decode_jpeg(jpeg, max(images.MAX_PIXELS, after.size))
             after = metadata.upright(levels.as_8_bits(saved.pixels, saved.white), saved.about.orientation)
         if job.compare:
             pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
-        if job.report:
-            drawn = thumbnails.draw(before, after, truth)
-            crops = report.save_shown(job, job.name(picture), drawn, note)
         measured = None if truth is None else figures.measure(before, after, truth)
     with whole_file(result, whole=note) as file:
         if jpeg:
@@ -133,7 +128,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
     changed = not np.array_equal(pixels, corrected.before)
-    return what_came(job, picture, corrected, changed, copied, measured)._replace(crops=crops)
+    return what_came(job, picture, corrected, changed, copied, measured)
 
 
 def what_came(
@@ -154,7 +149,8 @@ def what_came(
     if copied and changed:
         why, planes = "a new saving would gain nothing", tuple(p._replace(mean_change=0.0) for p in planes)
     left = (*lost, *damaged, *behind)
-    row = rows.of(job.name(picture), corrected.pixels.shape, planes, kept, left, why, measured)
+    past = "" if corrected.earlier is None else corrected.earlier.describe()
+    row = rows.of(job.name(picture), corrected.pixels.shape, planes, kept, left, why, measured, past)
     return Saved(row, lost, damaged, behind, copied)
 
 
@@ -266,6 +262,7 @@ def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
         "--strength": corrector.strength,
         "--ensemble": corrector.ensemble,
         "--ignore-header": corrector.ignore_header,
+        "--ignore-history": corrector.ignore_history,
         "--luma-only": corrector.luma_only,
         "--overlap": corrector.halo,
     }
@@ -305,10 +302,8 @@ def correct_all(
     outcome.rows = {name: earlier[name] for name in map(job.name, skipped)}
     for name, why in bad.items():
         cli.say(f"left out: {name}: {why}")
-    page = report.Page(job, journal, chosen, outcome.found, bad) if job.report else None
     with cli.Progress(len(chosen), "images", len(skipped), workload.of(left)) as progress:
-        say = Saying(progress, job.format)
-        csv = rows.Writer(job.figures, progress, page.write if page else None)
+        say, csv = Saying(progress, job.format), rows.Writer(job.figures, progress)
         for picture, future in in_order(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
@@ -325,12 +320,8 @@ def correct_all(
             else:
                 say.saved(picture.name, saved)
                 row = saved.row
-                if page:
-                    page.add(row.name, saved.crops)
             outcome.add(row)
             csv.write_if_due(outcome.rows)
-    if page:
-        page.write(outcome.rows, finished=outcome.begun == outcome.found - outcome.skipped)
     if outcome.rows:
         rows.write(job.figures, outcome.rows)
     return outcome

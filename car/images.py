@@ -21,7 +21,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from car import coded, find, foreign, jpeg, levels, metadata
+from car import coded, find, foreign, history, jpeg, levels, metadata
 from car.arrays import Floats, Levels, Pixels
 from car.errors import BadImage
 
@@ -75,6 +75,8 @@ class Decoded(NamedTuple):
     about: metadata.Metadata
     alpha: Pixels | None = None  # opacity, uint8 [H, W]; None where all is opaque
     white: int = 255  # the level of pixels that is white
+    earlier: history.Saving | None = None  # that was found in it
+    was_jpeg: bool = True  # or is one: else nothing but an earlier saving tells how coarse it is
 
 
 def _open_jpeg(data: bytes, max_pixels: int) -> tuple[JpegImageFile, bytes]:
@@ -296,7 +298,7 @@ def decode_picture(
     about = about._replace(noted=(*notes, *about.noted))
     plane = coded.Plane(levels.luma_of(levels.as_8_bits(pixels, white)), None)
     planes = () if is_bilevel else (plane,)  # black and white alone, which no JPEG has been
-    return Decoded(pixels, planes, about, alpha, white)
+    return Decoded(pixels, planes, about, alpha, white, was_jpeg=False)
 
 
 def _open_by_name(path: Path, data: bytes, max_pixels: int) -> ImageFile:

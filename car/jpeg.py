@@ -204,10 +204,11 @@ def coarseness_of_quality(quality: int) -> float:
     return 50 / quality if quality < 50 else max(2 - quality / 50, 1 / 100)
 
 
-def table_of_quality(quality: int) -> Floats:
-    """The luma table that libjpeg writes at a quality of 1..100, float32 [8, 8]."""
+def table_of_quality(quality: int, component: int = 0) -> Floats:
+    """The table of a component (0 luma, 1 Cb, 2 Cr) that libjpeg writes at a quality of 1..100, [8, 8]."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality  # jpeg_quality_scaling
-    return np.clip((LUMA_TABLE * percent + 50) // 100, 1, LARGEST_STEP).astype(np.float32)
+    standard = CHROMA_TABLE if component else LUMA_TABLE
+    return np.clip((standard * percent + 50) // 100, 1, LARGEST_STEP).astype(np.float32)
 
 
 def quality_of_coarseness(factor: float) -> int:

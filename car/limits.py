@@ -54,15 +54,26 @@ class Blocks(NamedTuple):
 
 
 def limit_change(
-    change: Changes, samples: Pixels, table: Floats, gains: Floats, is_chroma: bool = False
+    change: Changes,
+    samples: Pixels,
+    table: Floats,
+    gains: Floats,
+    is_chroma: bool = False,
+    corner: tuple[int, int] = (0, 0),
 ) -> None:
     """Limit a change in place: each coefficient to reach_of times its step, each block by its trust.
 
     change: int16 [H, W], the corrected less the decoded plane (levels.held); samples: uint8 [H, W], decoded.
     table: float32 [8, 8], of quantisation. gains: float32 [8, 8], by which the net's coefficients are
-    multiplied first (weights.Weights). Partial blocks at the right and lower edge are made whole by
-    mirroring: what the file codes of the rest is not known.
+    multiplied first (weights.Weights). corner: rows and columns before the first whole block, 0..7. Partial
+    blocks at the edges are made whole by mirroring: what the file codes of the rest is not known.
     """
+    if corner != (0, 0):
+        before = [(-length % jpeg.BLOCK, 0) for length in corner]
+        larger: Changes = np.pad(change, before, "symmetric")
+        limit_change(larger, np.pad(samples, before, "symmetric"), table, gains, is_chroma)
+        change[...] = larger[before[0][0] :, before[1][0] :]
+        return
     # Twice over the plane: what a block gets depends on its neighbours. The coefficients are made again and
     # not kept, as they take as much memory as the plane.
     bands = _bands(samples.shape[0])

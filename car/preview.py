@@ -1,6 +1,7 @@
 """What a run would do, said without the nets and without writing anything: --dry-run.
 
-JPEGs are read by their headers alone, which is fast. Damage further on shows only when they are decoded.
+JPEGs are read by their headers alone, which is fast. Damage further on shows only when they are decoded, and
+so do earlier savings.
 """
 
 import math
@@ -51,7 +52,7 @@ def describe_all(
     for name, why in unreadable.items():
         cli.say(f"left out: {name}: {why}")
     for picture in chosen:
-        result = job.result(picture)
+        result, *sheets = job.files_of(job.name(picture))
         if picture in skipped:
             cli.say(f"{picture.name}: is there already: {result}")
             continue
@@ -63,10 +64,10 @@ def describe_all(
             cli.say(f"left out: {reason}")
             continue
         outcome.add(row)
-        into = f"{result} and {job.sheet(picture)}" if job.compare else f"{result}"
+        into = f"{result} and {sheets[0]}" if sheets else f"{result}"
         cli.say(f"{picture.name} -> {into}: {rows.describe(row)}")
     cli.say(saying.counts("would correct", job, outcome))
-    cli.say("nothing was written, and no JPEG decoded: damage behind the headers shows when it is")
+    cli.say("nothing was written, and no picture decoded: damage behind the headers shows when it is")
     return outcome
 
 
@@ -76,7 +77,12 @@ def _row_of(job: Job, journal: Journal, corrector: Corrector, picture: Picture) 
     planes = tuple(
         PlaneFound(
             None if plane.table is None else jpeg.coarseness(plane.table, component),
-            choice.choose(corrector.nets, plane.table, component, corrector.nets[None].coarseness),
+            choice.choose(
+                corrector.nets,
+                plane.rounding and plane.rounding.table,
+                component,
+                corrector.nets[None].coarseness,
+            ),
             math.nan,
             plane.table,
         )
@@ -84,7 +90,7 @@ def _row_of(job: Job, journal: Journal, corrector: Corrector, picture: Picture) 
     )
     pixels = read.pixels.swapaxes(0, 1) if read.about.orientation >= 5 else read.pixels
     white = max(read.white, 2**corrector.bits - 1)
-    corrected = Corrected(pixels, pixels, read.about, planes, read.alpha, white)
+    corrected = Corrected(pixels, pixels, read.about, planes, read.alpha, white, read.earlier)
     changed = corrector.strength > 0 and not all(plane.choice.unchanged for plane in planes)
     copied = folder.is_copied(job, corrected, changed)
     row = folder.what_came(job, picture, corrected, changed, copied).row

@@ -5,7 +5,7 @@ import csv
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,10 +38,11 @@ class Row(NamedTuple):
     left: str = ""  # what was left behind: the format cannot hold it, or it was damaged
     seconds: float | None = None  # decoding, nets and writing; they overlap with those of other pictures
     figures: Figures | None = None  # None where no clean picture stands beside it
+    earlier: str = ""  # a coarser saving before its own, in words, where one was found
 
 
 COLUMNS = (
-    *("name", "status", "why", "width", "height", "quality", "tables"),
+    *("name", "status", "why", "width", "height", "quality", "tables", "earlier"),
     *("weights_luma", "weights_cb", "weights_cr", "change_luma", "change_cb", "change_cr"),
     *("kept", "left", "seconds", *Figures._fields),
 )
@@ -55,10 +56,12 @@ def of(
     left: Sequence[str],
     why: str = "",
     figures: Figures | None = None,
+    earlier: str = "",
 ) -> Row:
     """The row of a picture of shape (height, width), upright.
 
     kept, left: names of metadata.Metadata's fields, and other words. why: why it is unchanged, if it is.
+    earlier: an earlier saving that was found, in words.
     """
     table = planes[0].table if planes else None
     quality, is_standard = jpeg.quality_of(table) if table is not None else (None, True)
@@ -75,6 +78,7 @@ def of(
         kept=sys.intern(metadata.named(kept)),
         left=sys.intern(metadata.named(left)),
         figures=figures,
+        earlier=sys.intern(earlier),
     )
 
 
@@ -82,7 +86,7 @@ def why_unchanged(planes: Sequence[PlaneFound]) -> str:
     """Why no pixel of a picture changed."""
     choices = [plane.choice for plane in planes]
     if not choices:
-        return "lossless or black and white alone"
+        return "lossless, black and white alone, or never a JPEG"
     if all(choice.one_level for choice in choices):
         return "one grey level throughout"
     if all(choice.unchanged for choice in choices):
@@ -106,6 +110,8 @@ def describe(row: Row) -> str:
     told = [f"{row.status}, {row.why}" if row.why else row.status]
     if row.quality:
         told.append(f"quality {row.quality}" if row.tables == "standard" else f"about quality {row.quality}")
+    if row.earlier:
+        told.append(f"saved before at {row.earlier}")
     planes = [plane for plane in zip(COMPONENTS, row.weights, row.changes, strict=True) if plane[1]]
     if len({weights for _, weights, _ in planes}) == 1:
         told.append(f"weights: {planes[0][1]}")
@@ -124,22 +130,15 @@ def describe(row: Row) -> str:
 
 
 class Writer:
-    """Writes figures.csv again and again while rows come, so seldom that it costs a fiftieth of the time.
+    """Writes figures.csv again and again while rows come, so seldom that it costs a fiftieth of the time."""
 
-    first: what else is written of the rows each time, before it.
-    """
-
-    def __init__(
-        self, path: Path, progress: cli.Progress, first: Callable[[Mapping[str, Row]], None] | None = None
-    ) -> None:
-        self.path, self._progress, self._first, self._next = path, progress, first, 0.0
+    def __init__(self, path: Path, progress: cli.Progress) -> None:
+        self.path, self._progress, self._next = path, progress, 0.0
 
     def write_if_due(self, rows: Mapping[str, Row]) -> None:
         """Write the whole file, if the last time is long enough ago."""
         began = self._progress.seconds
         if began > self._next:
-            if self._first:
-                self._first(rows)
             write(self.path, rows)
             ended = self._progress.seconds
             self._next = ended + max(SECONDS_BETWEEN_CSVS, 50 * (ended - began))
@@ -156,7 +155,8 @@ def write(path: Path, rows: Mapping[str, Row]) -> None:
 
 def _cells(row: Row) -> list[Any]:
     size, figures = row.size or (None, None), row.figures or [None] * len(Figures._fields)
-    cells: list[Any] = [row.name, row.status, row.why, *size, row.quality, row.tables, *row.weights]
+    cells: list[Any] = [row.name, row.status, row.why, *size, row.quality, row.tables]
+    cells += [row.earlier, *row.weights]
     cells += [*row.changes, row.kept, row.left, row.seconds, *figures]
     told = ["" if cell is None or cell != cell else cell for cell in cells]  # a nan is not itself
     return [f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell for cell in told]
@@ -211,7 +211,7 @@ def _row_of(line: Sequence[str]) -> Row:
     cells = iter([texts[0], *map(sys.intern, texts[1:])])
     name, status, why = (next(cells) for _ in range(3))
     width, height, quality = (int(cell) if cell else None for cell in (next(cells) for _ in range(3)))
-    tables, *weights = (next(cells) for _ in range(4))
+    tables, earlier, *weights = (next(cells) for _ in range(5))
     changes = tuple(_number(next(cells)) for _ in range(3))
     kept, left, seconds = next(cells), next(cells), _number(next(cells))
     measured = [math.nan if number is None else number for number in map(_number, cells)]
@@ -219,6 +219,7 @@ def _row_of(line: Sequence[str]) -> Row:
         *(name, status, why, None if width is None or height is None else (width, height), quality, tables),
         *(tuple(weights), changes, kept, left, seconds),
         figures=None if math.isnan(measured[0]) else Figures._make(measured),
+        earlier=earlier,
     )
 
 

@@ -429,7 +429,8 @@ def plus_four(tiles: Array, contrast: float) -> Array:
 
 
 def test_the_net_of_no_header_corrects_luma_without_limits() -> None:
-    corrector = Corrector({None: Net(plus_four, NO_GAINS), 1.0: Net(plus_four, NO_GAINS)}, input_types=ALL)
+    nets = {None: Net(plus_four, NO_GAINS), 1.0: Net(plus_four, NO_GAINS)}
+    corrector = Corrector(nets, input_types=ALL, ignore_history=True)
     image = with_alpha("RGB")
     corrected = corrector.correct(encoded(image, "PNG", exif=exif_of()))
     before = np.rot90(np.asarray(image.convert("RGB")), -1)
@@ -450,7 +451,7 @@ def test_neutral_stays_neutral(kind: str) -> None:
             np.float32
         )
 
-    corrector = Corrector({None: Net(noisy, NO_GAINS)}, input_types=ALL)
+    corrector = Corrector({None: Net(noisy, NO_GAINS)}, input_types=ALL, ignore_history=True)
     pixels = corrector.correct(encoded(photograph(40, 24, "L").convert("RGB"), kind)).pixels
     assert (pixels == pixels[..., :1]).all() and pixels.std() > 9
 
@@ -460,7 +461,7 @@ def test_a_correction_of_16_bits_is_in_their_levels(white: int) -> None:
     rng = np.random.default_rng(1)
     sixteen = rng.integers(0, white + 1, (20, 30)).astype(np.uint16)
     sixteen[0, 0] = white
-    corrector = Corrector({None: Net(plus_four, NO_GAINS)}, input_types=["png"])
+    corrector = Corrector({None: Net(plus_four, NO_GAINS)}, input_types=["png"], ignore_history=True)
     corrected = corrector.correct(encoded(Image.fromarray(sixteen), "PNG"))
     eight = np.rint(sixteen * (255 / white))
     wanted = np.minimum(sixteen + (np.minimum(eight + 4, 255) - eight) * (white / 255), white)
@@ -531,7 +532,7 @@ def test_from_the_shell(tmp_path: Path) -> None:
     sixteen = np.asarray(photograph(40, 24)).astype(np.uint16) * 200 + 77
     (folder / "h.png").write_bytes(colour_of_16_bits(sixteen))
     names = ("a", "b", "c", "d", "e", "f", "h")
-    types = ("--input-types", "png", "tiff", "webp", "bmp", "--recursive")
+    types = ("--input-types", "png", "tiff", "webp", "bmp", "--recursive", "--ignore-history")
     printed = run(
         "run_car_images.py", tmp_path, "pretrained", "data", "results", *types, "--format", "tiff", status=1
     )

@@ -95,7 +95,7 @@ def test_it_says_what_the_run_does(job: Job, capsys: Capture, form: str) -> None
         told = {"status": "", "why": "", "changes": (), "seconds": None, "figures": None}
         assert row._replace(**told) == real._replace(**told)
     if form != "jpg":
-        assert {name for name, row in outcome.rows.items() if row.why} == {"fine", "lossless"}
+        assert {name for name, row in outcome.rows.items() if row.why} == {"fine", "lossless", "of_png"}
 
 
 def test_what_is_said(job: Job, capsys: Capture) -> None:
@@ -118,8 +118,8 @@ def test_what_is_said(job: Job, capsys: Capture) -> None:
     assert "sub/flat.jpg -> " in said and "about quality" in said
     assert "left its EXIF is damaged and was left out" in said
     assert lines[-2] == (
-        f"would correct 11 of 16 images into {results}, unchanged 2 (1 finer than all weights, 1 lossless or black "
-        "and white alone), left out 3"
+        f"would correct 10 of 16 images into {results}, unchanged 3 (1 finer than all weights, 2 lossless, black "
+        "and white alone, or never a JPEG), left out 3"
     )
     assert outcome.bad[0] == "gone" and len(outcome.bad) == 3
 

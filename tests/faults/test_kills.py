@@ -16,7 +16,16 @@ from car.journal import Journal
 
 JOURNAL = (".car_results.jsonl",)
 # All results were made by one set of settings.
-SETTINGS = ("version", "weights", "--strength", "--ensemble", "--ignore-header", "--luma-only", "--overlap")
+SETTINGS = (
+    "version",
+    "weights",
+    "--strength",
+    "--ensemble",
+    "--ignore-header",
+    "--ignore-history",
+    "--luma-only",
+    "--overlap",
+)
 
 
 def kill_loader(script: str, which: str, records: SimpleNamespace, folder: Path, kills: int) -> None:

@@ -105,6 +105,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="also save NAME_compare.png: JPG | corrected | BMP | what changed",
     )
     parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write index.html, a page that shows each picture before and after, with its figures",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="say what would be done with each picture, by its header, without nets; nothing is written",
@@ -237,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         suffix=args.suffix,
         jpeg_quality=args.jpeg_quality,
         compare=args.compare,
+        report=args.report,
         skip_existing=args.skip_existing,
         part=args.part,
         parts=args.parts,

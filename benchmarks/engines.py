@@ -1,5 +1,6 @@
 """The same net in other engines, for benchmarks/speed.py. Each is imported only where it is timed."""
 
+import functools
 import os
 import tempfile
 from collections.abc import Callable
@@ -83,6 +84,37 @@ def onnx_file(net: CarNet, path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def _tiles(luma: Pixels) -> list[Floats]:
+    """A plane with mirrored edges in parts of 2048 rows and columns, each with its halo: float32."""
+    halo, step = weights.RADIUS, 2048
+    plane = np.pad(luma, halo, mode="symmetric").astype(np.float32)
+    return [
+        np.ascontiguousarray(plane[top : top + step + 2 * halo, left : left + step + 2 * halo])
+        for top in range(0, luma.shape[0], step)
+        for left in range(0, luma.shape[1], step)
+    ]
+
+
+def in_bfloat16(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
+    """As engines_for, in bfloat16: the suite told so, and OpenVINO as it comes on a processor that has it."""
+    import openvino
+
+    path = Path(tempfile.mkdtemp()) / "car.onnx"
+    onnx_file(model_car.net_of(trained), path)
+    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", {})
+    scaled = [tile / 255 for tile in _tiles(luma)]
+    ours = {
+        name: model_car.make_corrector({None: trained}, precision=precision)
+        for name, precision in (("suite", "bfloat16"), ("suite in float32", "float32"))
+    }
+    runs: dict[str, Callable[[], object]] = {
+        name: functools.partial(corrector.through_net, luma, choice.Choice(None))
+        for name, corrector in ours.items()
+    }
+    name = f"OpenVINO as it comes ({compiled.get_property('INFERENCE_PRECISION_HINT').to_string()})"
+    return runs | {name: lambda: [compiled(tile[None, None]) for tile in scaled]}
+
+
 def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
     """{engine: function} that each take a luma plane through the net, whole, with mirrored edges.
 
@@ -92,14 +124,8 @@ def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
     import openvino
     import torch
 
-    net, halo = model_car.net_of(trained), weights.RADIUS
-    plane = np.pad(luma, halo, mode="symmetric").astype(np.float32)
-    step = 2048
-    tiles = [
-        np.ascontiguousarray(plane[top : top + step + 2 * halo, left : left + step + 2 * halo])
-        for top in range(0, luma.shape[0], step)
-        for left in range(0, luma.shape[1], step)
-    ]
+    net = model_car.net_of(trained)
+    tiles = _tiles(luma)
     scaled = [tile / 255 for tile in tiles]  # as those want it whose net has no scaling inside
     path = Path(tempfile.mkdtemp()) / "car.onnx"
     onnx_file(net, path)

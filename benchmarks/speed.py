@@ -28,8 +28,11 @@ import tensorflow as tf
 
 import model_car
 from car import cli, images, pairs, training_step, weights
-from car.arrays import Floats
+from car.arrays import Floats, Pixels
+from car.weights import Weights
 from model_car import CarNet, Layers
+
+Engines = Callable[[Weights, Pixels], dict[str, Callable[[], object]]]
 
 
 class NetRow(TypedDict):
@@ -48,7 +51,7 @@ class TrainingRow(NetRow):
 
 
 PARTS = (
-    *("difference", "net", "training", "cost"),
+    *("difference", "net", "bfloat16", "training", "cost"),
     *("loader", "folder", "sizes", "shards", "cores", "memory", "start"),  # whole processes: scripts.py
 )
 
@@ -64,17 +67,19 @@ def compared(times: dict[str, list[float]], megapixels: float) -> tuple[dict[str
 # ---- the sections --------------------------------------------------------------------------
 
 
-def time_net(sizes: Sequence[int], rounds: int) -> list[NetRow]:
+def time_net(
+    sizes: Sequence[int], rounds: int, engines_for: Engines = engines.engines_for, what: str = "net"
+) -> list[NetRow]:
     """Megapixels a second of every engine and size; ratio of the suite to the fastest other one."""
     rows: list[NetRow] = []
     trained = weights.load(weights.shipped())
     for side in sizes:
-        runs = engines.engines_for(trained, texture(side))
+        runs = engines_for(trained, texture(side))
         times = in_turns(runs, rounds if side <= 2048 else max(3, rounds // 2))
         speeds, ratio = compared(times, side * side / 1e6)
         rows.append({"side": side, "speeds": speeds, "ratio": ratio})
         shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
-        cli.say(f"net, {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
+        cli.say(f"{what}, {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
     return rows
 
 
@@ -207,6 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sections: dict[str, Callable[[], object]] = {
             "difference": lambda: measure_difference(args.images),
             "net": lambda: time_net(args.sizes, args.rounds),
+            "bfloat16": lambda: time_net(args.sizes, args.rounds, engines.in_bfloat16, "net in bfloat16"),
             "training": lambda: [
                 time_training(args.rounds, 1000, 32, 0),  # the original's; and how pretrained/ was trained
                 time_training(args.rounds, 4, 96, weights.RADIUS),

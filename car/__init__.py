@@ -15,8 +15,8 @@ A module may import those of the lines above its own, and no other: `lint-import
     correct  records                one image (the Corrector); record files written, read, verified;
     pictures  pairs                 all that is drawn; pairs of planes to train on;
     jobs  workload                  names of results, what is there already; how much work each picture is;
-    rows                            figures.csv: a row for each picture;
-    saying                          what came of a run, and all that is said of it;
+    rows  thumbnails                figures.csv: a row for each picture; each picture reduced, and crops;
+    saying  report                  what came of a run, and all that is said of it; a page that shows it;
     folder  training_step           a folder corrected; a step of training, compiled;
     preview                         what a run would do, without it;
     training_run  workers           a training on disk; the processes that train together

@@ -24,9 +24,11 @@ from car import (
     metadata,
     output,
     pictures,
+    report,
     room,
     rows,
     stop,
+    thumbnails,
     workload,
 )
 from car.arrays import Pixels
@@ -106,17 +108,20 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
         with naming(result.parent):
             result.parent.mkdir(parents=True, exist_ok=True)
 
-    pixels, measured = corrected.pixels, None
+    pixels, measured, crops = corrected.pixels, None, None
     if "depth of 16 bits" not in metadata.HELD_OF_PIXELS[job.format]:
         pixels = levels.as_8_bits(pixels, corrected.white)
     jpeg, copied = _as_jpeg(job, picture, corrected, pixels) if job.format == "jpg" else (b"", False)
-    if job.compare or truth is not None:
+    if job.compare or job.report or truth is not None:
         before, after = (levels.as_8_bits(p, corrected.white) for p in (corrected.before, corrected.pixels))
         if jpeg:  # what is in the file
             saved = images.decode_jpeg(jpeg, max(images.MAX_PIXELS, after.size))
             after = metadata.upright(levels.as_8_bits(saved.pixels, saved.white), saved.about.orientation)
         if job.compare:
             pictures.save_png(job.sheet(picture), pictures.comparison(before, after, truth), note)
+        if job.report:
+            drawn = thumbnails.draw(before, after, truth)
+            crops = report.save_shown(job, job.name(picture), drawn, note)
         measured = None if truth is None else figures.measure(before, after, truth)
     with whole_file(result, whole=note) as file:
         if jpeg:
@@ -128,7 +133,7 @@ def save(job: Job, journal: Journal, picture: Picture, corrected: Corrected, tru
             times = picture.path.stat()
             os.utime(partial_of(result), ns=(times.st_atime_ns, times.st_mtime_ns))
     changed = not np.array_equal(pixels, corrected.before)
-    return what_came(job, picture, corrected, changed, copied, measured)
+    return what_came(job, picture, corrected, changed, copied, measured)._replace(crops=crops)
 
 
 def what_came(
@@ -302,8 +307,10 @@ def correct_all(
     outcome.rows = {name: earlier[name] for name in map(job.name, skipped)}
     for name, why in bad.items():
         cli.say(f"left out: {name}: {why}")
+    page = report.Page(job, journal, chosen, outcome.found, bad) if job.report else None
     with cli.Progress(len(chosen), "images", len(skipped), workload.of(left)) as progress:
-        say, csv = Saying(progress, job.format), rows.Writer(job.figures, progress)
+        say = Saying(progress, job.format)
+        csv = rows.Writer(job.figures, progress, page.write if page else None)
         for picture, future in in_order(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
@@ -320,8 +327,12 @@ def correct_all(
             else:
                 say.saved(picture.name, saved)
                 row = saved.row
+                if page:
+                    page.add(row.name, saved.crops)
             outcome.add(row)
             csv.write_if_due(outcome.rows)
+    if page:
+        page.write(outcome.rows, finished=outcome.begun == outcome.found - outcome.skipped)
     if outcome.rows:
         rows.write(job.figures, outcome.rows)
     return outcome

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import hashlib
 import os
 import unicodedata
 from collections.abc import Container, Mapping, Sequence
@@ -26,6 +27,7 @@ class Job:
     jpeg_quality: int | None = None  # by the file where not told; see output.jpeg_quality_for
     suffix: str = "_car"  # of the results' names
     compare: bool = False  # a sheet beside each result
+    report: bool = False  # a page that shows all of them
     skip_existing: bool = False
     inputs: Sequence[str] = find.JPEG_SUFFIXES  # types of pictures that are corrected
     part: int = 1  # of how many parts, from 1: shards
@@ -42,7 +44,8 @@ class Job:
     def files_of(self, name: str) -> list[Path]:
         """The files that are written of a picture of that name: its result first."""
         result, sheet = f"{name}{self.suffix}.{self.format}", f"{name}_compare.png"
-        return [self.results / result, *([self.results / sheet] if self.compare else [])]
+        shown = self.shown(name) if self.report else []
+        return [self.results / result, *([self.results / sheet] if self.compare else []), *shown]
 
     def result(self, picture: Picture) -> Path:
         """Where the result of a picture goes."""
@@ -51,6 +54,40 @@ class Job:
     def sheet(self, picture: Picture) -> Path:
         """Where its sheet goes."""
         return self.results / f"{self.name(picture)}_compare.png"
+
+    # ---- of --report
+
+    @property
+    def shown_in(self) -> Path:
+        """The folder of what the page shows."""
+        return self.results / "report"
+
+    @staticmethod
+    def key(name: str) -> str:
+        """What stands for a picture of that name there, whatever letters and folders are in it."""
+        return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def shown(self, name: str) -> list[Path]:
+        """What the page shows of a picture of that name: it reduced, and crops."""
+        return [self.shown_in / f"{self.key(name)}{end}" for end in (".jpg", ".webp")]
+
+    @property
+    def page(self) -> Path:
+        """The page; each shard has its own, which shows those of all."""
+        return self.results / f"index{self._part_end(self.part)}.html"
+
+    @property
+    def page_data(self) -> Path:
+        """What the page knows of this part."""
+        return self.shown_in / f"data{self._part_end(self.part)}.js"
+
+    @property
+    def all_page_data(self) -> list[Path]:
+        """What it knows of all parts."""
+        return [self.shown_in / f"data{self._part_end(part)}.js" for part in range(1, self.parts + 1)]
+
+    def _part_end(self, part: int) -> str:
+        return "" if self.parts == 1 else f"_{part}_of_{self.parts}"
 
     @functools.cached_property
     def sources(self) -> Mapping[tuple[int, int], str]:
@@ -64,8 +101,7 @@ class Job:
     @property
     def figures(self) -> Path:
         """The CSV's path; each shard has its own."""
-        name = "figures.csv" if self.parts == 1 else f"figures_{self.part}_of_{self.parts}.csv"
-        return self.results / name
+        return self.results / f"figures{self._part_end(self.part)}.csv"
 
 
 # ---- which images --------------------------------------------------------------------------

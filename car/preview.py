@@ -52,7 +52,7 @@ def describe_all(
     for name, why in unreadable.items():
         cli.say(f"left out: {name}: {why}")
     for picture in chosen:
-        result, *sheets = job.files_of(job.name(picture))
+        result = job.result(picture)
         if picture in skipped:
             cli.say(f"{picture.name}: is there already: {result}")
             continue
@@ -64,10 +64,10 @@ def describe_all(
             cli.say(f"left out: {reason}")
             continue
         outcome.add(row)
-        into = f"{result} and {sheets[0]}" if sheets else f"{result}"
+        into = f"{result} and {job.sheet(picture)}" if job.compare else f"{result}"
         cli.say(f"{picture.name} -> {into}: {rows.describe(row)}")
     cli.say(saying.counts("would correct", job, outcome))
-    cli.say("nothing was written, and no picture decoded: damage behind the headers shows when it is")
+    cli.say("nothing was written, and no JPEG decoded: damage behind the headers shows when it is")
     return outcome
 
 

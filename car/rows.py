@@ -5,7 +5,7 @@ import csv
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,15 +130,22 @@ def describe(row: Row) -> str:
 
 
 class Writer:
-    """Writes figures.csv again and again while rows come, so seldom that it costs a fiftieth of the time."""
+    """Writes figures.csv again and again while rows come, so seldom that it costs a fiftieth of the time.
 
-    def __init__(self, path: Path, progress: cli.Progress) -> None:
-        self.path, self._progress, self._next = path, progress, 0.0
+    first: what else is written of the rows each time, before it.
+    """
+
+    def __init__(
+        self, path: Path, progress: cli.Progress, first: Callable[[Mapping[str, Row]], None] | None = None
+    ) -> None:
+        self.path, self._progress, self._first, self._next = path, progress, first, 0.0
 
     def write_if_due(self, rows: Mapping[str, Row]) -> None:
         """Write the whole file, if the last time is long enough ago."""
         began = self._progress.seconds
         if began > self._next:
+            if self._first:
+                self._first(rows)
             write(self.path, rows)
             ended = self._progress.seconds
             self._next = ended + max(SECONDS_BETWEEN_CSVS, 50 * (ended - began))

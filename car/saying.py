@@ -23,6 +23,7 @@ class Saved(NamedTuple):
     damaged: Sequence[str] = ()  # what was damaged, in words for people
     behind: Sequence[str] = ()  # what else the file held, in words for people
     copied: bool = False  # the result is the JPEG itself, byte by byte
+    crops: Sequence[tuple[int, int]] | None = None  # that the page of results shows; None where there is none
 
 
 @dataclass

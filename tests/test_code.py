@@ -34,7 +34,8 @@ def test_pip_installs_commands_and_weights(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "there")}
     (tmp_path / "data").mkdir()
     (tmp_path / "data/camera.jpg").write_bytes((ROOT / "samples/camera.jpg").read_bytes())
-    command = [str(tmp_path / "there/bin/car-correct"), ".", "pretrained", "data", "results"]
+    command = [str(tmp_path / "there/bin/car-correct"), ".", "pretrained", "data", "results", "--report"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and str(tmp_path / "there/car/pretrained") in done.stdout, done.stderr
     assert (tmp_path / "results/camera_car.bmp").stat().st_size > 512 * 512
+    assert "<script>" in (tmp_path / "results/index.html").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ import csv
 import locale
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -228,3 +228,14 @@ def test_the_csv_is_written_so_seldom_that_it_costs_little(
         clock.seconds = seconds
         writer.write_if_due(told)
     assert written[3:] == [40, 91.1]
+
+
+def test_what_else_is_written_of_the_rows_comes_before_the_csv(tmp_path: Path) -> None:
+    path, seen = tmp_path / "figures.csv", []
+    clock = types.SimpleNamespace(seconds=0.5)
+
+    def first(told: Mapping[str, Row]) -> None:
+        seen.append((dict(told), path.exists()))
+
+    rows.Writer(path, cast(cli.Progress, clock), first).write_if_due({"a": ROW})
+    assert seen == [({"a": ROW}, False)] and path.exists()

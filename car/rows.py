@@ -37,8 +37,8 @@ class Row(NamedTuple):
     kept: str = ""  # of its metadata
     left: str = ""  # what was left behind: the format cannot hold it, or it was damaged
     seconds: float | None = None  # decoding, nets and writing; they overlap with those of other pictures
-    figures: Figures | None = None  # None where no clean picture stands beside it
     earlier: str = ""  # a coarser saving before its own, in words, where one was found
+    figures: Figures | None = None  # None where no clean picture stands beside it
 
 
 COLUMNS = (

@@ -93,8 +93,8 @@ def test_the_csv_comes_back_whatever_the_names(tmp_path: Path) -> None:
             "EXIF",
             "-a\nb",
             0.125,
-            Figures(1.5, 1 / 3, math.inf, 40.0, 0.1 + 0.2, 1e-17, 2.0, 3.0),
             "quality 9",
+            Figures(1.5, 1 / 3, math.inf, 40.0, 0.1 + 0.2, 1e-17, 2.0, 3.0),
         ),
     )
     told = {name: whole._replace(name=name) for name in names}

@@ -12,7 +12,8 @@ mean over images. Figures by it compare directly with the tables of AR-CNN and D
 
 --as colour: Pillow's default JPEG of the colour image (4:2:0), PSNR of R, G and B together.
 --as full-range: the luma that JPEG itself takes of a colour image, 0..255 in place of 16..235.
---twice Q: saved at quality Q, cut by a row and a column, so that the blocks shift, and saved again.
+--twice Q: saved at quality Q, cut by a row and a column, so that the blocks shift, and saved again. Also
+printed: how many of the first savings are found, the gain over --ignore-history, and false finds.
 --tables: instead of qualities, tables of other encoders (other_tables.py).
 """
 
@@ -52,7 +53,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--as", dest="kind", choices=KINDS, default="luma", help="(luma)")
     parser.add_argument("--tables", action="store_true", help="of other encoders instead of qualities")
     parser.add_argument("--twice", type=quality, metavar="Q", help="saved before at this quality, and cut")
-    for option in ("--ensemble", "--ignore-header", "--luma-only"):
+    for option in ("--ensemble", "--ignore-header", "--ignore-history", "--luma-only"):
         parser.add_argument(option, action="store_true", help="as of run_car_images.py")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw PSNR and gain by quality as PNG")
     args = cli.parse(parser, argv, inputs=["folder"])
@@ -154,6 +155,35 @@ def measure(
     return results
 
 
+def describe_finds(
+    paths: Sequence[Path], kind: str, twice: int, ways: "Mapping[str, Callable[[Pixels], bytes]]"
+) -> str:
+    """How many first savings are found, with their grid, in how much time; and how many that never were."""
+    import time
+
+    from car import history, images
+
+    found = exact = false = 0
+    seconds = pixels = 0.0
+    for path in paths:
+        clean = picture_of(images.read_pixels(path), kind)
+        cut = images.decode_jpeg(images.jpeg_bytes(clean, twice)).pixels[1:, 1:]
+        for save in ways.values():
+            again, once = (images.decode_jpeg(save(some)) for some in (cut, clean))
+            began = time.process_time()
+            _, saving = history.traced(again.planes, again.pixels)
+            seconds += time.process_time() - began
+            pixels += again.planes[0].samples.size
+            found += saving is not None
+            exact += saving is not None and saving.corner == (7, 7)
+            false += history.traced(once.planes, once.pixels)[1] is not None
+    number = len(paths) * len(ways)
+    return (
+        f"first savings found {found} of {number}, with the exact grid {exact}, "
+        f"{seconds / pixels * 1e6:.2f} s of a core a megapixel; saved once: {false} of {number} false finds"
+    )
+
+
 def draw(path: Path, results: Results) -> None:
     """Draw PSNR by quality, the JPEG and the corrected, and the gain with its worst image."""
     import numpy as np
@@ -195,10 +225,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = [source.clean for source in pairs.find_clean(args.folder).sources]
     if not paths:
         raise UserError(f"{args.folder} holds no images")
-    corrector = model_car.load_corrector(
-        args.weights, ensemble=args.ensemble, ignore_header=args.ignore_header, luma_only=args.luma_only
-    )
-    results = measure(corrector, paths, args.kind, args.twice, ways_to_save(args))
+    options = {
+        "ensemble": args.ensemble,
+        "ignore_header": args.ignore_header,
+        "luma_only": args.luma_only,
+    }
+    corrector = model_car.load_corrector(args.weights, ignore_history=args.ignore_history, **options)
+    ways = ways_to_save(args)
+    results = measure(corrector, paths, args.kind, args.twice, ways)
     first = max(map(len, ("saved", *results)))
     cli.say(f"{'':{first}}   {'JPEG':^23}   {'corrected':^23}   {'gain':^15}")
     columns = "PSNR    SSIM    PSNR-B"
@@ -209,6 +243,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         gains = rows[:, 3] - rows[:, 0]
         before, after = (f"{p:7.3f}  {s:.4f}  {b:6.3f}" for p, s, b in (means[:3], means[3:]))
         cli.say(f"{way:>{first}}   {before}   {after}   {gains.mean():+7.3f} {gains.min():+7.3f}")
+    if args.twice and not args.ignore_history:
+        by_header = model_car.load_corrector(args.weights, ignore_history=True, **options)
+        for way, of_images in measure(by_header, paths, args.kind, args.twice, ways).items():
+            gains = np.subtract(results[way], of_images)[:, 3]
+            cli.say(f"{way:>{first}}   over --ignore-history {gains.mean():+.3f}, least {gains.min():+.3f}")
+        cli.say(describe_finds(paths, args.kind, args.twice, ways))
     if args.plot:
         draw(args.plot, results)
     return 0

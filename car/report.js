@@ -105,7 +105,7 @@ function inShort(entry) {
   return words.filter(Boolean).join(" \u00b7 ");
 }
 
-const MEASURES = [["MSE", "mse", 2], ["PSNR, dB", "psnr", 2], ["SSIM", "ssim", 4], ["PSNR of R, G, B, dB", "rgb_psnr", 2]];
+const MEASURES = [["MSE", "mse", 2], ["PSNR, dB", "psnr", 2], ["SSIM", "ssim", 4], ["RGB PSNR, dB", "rgb_psnr", 2]];
 
 function measures(rows, caption) {
   const body = rows.map(([name, before, after, digits]) => make("tr", {}, make("th", { scope: "row" }, name), ...[told(before, digits), told(after, digits), Number.isFinite(after - before) ? signed(after - before, digits) : ""].map((text) => make("td", {}, text))));
@@ -171,7 +171,7 @@ const WHY_NO_PREVIEW = "no preview: it was corrected by a run without --report";
 
 // ---- the list ----------------------------------------------------------------------------
 
-const list = { entries: [], shown: [], cards: new Map(), columns: 1, width: 0, stage: 0, height: 0 };
+const list = { entries: [], shown: [], cards: new Map(), columns: 1, width: 0, stage: 0, height: 0, onPaper: false };
 
 function card(entry, place) {
   const stage = make("div", { className: "stage", css: { height: `${list.stage}px` } });
@@ -203,8 +203,9 @@ function clear() {
   list.cards.clear();
 }
 
-// Only cards near the view are there, and the one that has the focus.
-function render(all = false) {
+// Only cards near the view are there, and the one that has the focus; on paper all, but no more than fit a book.
+function render() {
+  const all = list.onPaper;
   const top = -at("list").getBoundingClientRect().top, pitch = list.height + GAP;
   const first = all ? 0 : Math.max(0, Math.floor(top / pitch) - ROWS_BEYOND) * list.columns;
   const last = all ? Math.min(list.shown.length, MOST_PRINTED) : Math.min(list.shown.length, (Math.ceil((top + innerHeight) / pitch) + ROWS_BEYOND) * list.columns);
@@ -290,7 +291,7 @@ function crop(entry, row, rows, across) {
 function histogram(title, numbers, low, step, bars, digits) {
   const counts = new Array(bars).fill(0);
   for (const number of numbers) counts[Math.min(bars - 1, Math.max(0, Math.floor((number - low) / step)))] += 1;
-  const most = Math.max(...counts), [width, height] = [320, 120], across = width / bars;
+  const most = Math.max(...counts), [width, height] = [220, 100], across = width / bars;
   const draw = (tag, properties, text) => {
     const element = document.createElementNS(SVG, tag);
     for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
@@ -386,8 +387,9 @@ function begin(parts) {
   at("overview").addEventListener("toggle", () => render());
   addEventListener("resize", () => { layOut(); if (at("viewer").open) drawViewer(); });
   const paper = matchMedia("print"), turn = (isPaper) => {
+    list.onPaper = isPaper;
     if (isPaper) at("overview").open = true;
-    return isPaper ? render(true) : layOut();
+    layOut();
   };
   paper.addEventListener("change", (event) => turn(event.matches));
   addEventListener("beforeprint", () => turn(true));

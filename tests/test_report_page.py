@@ -7,7 +7,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -213,7 +213,7 @@ def test_a_phone_needs_no_scrolling_aside(opened: "Page") -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(opened: "Page", scheme: str) -> None:
+def test_text_stands_out_from_its_ground(opened: "Page", scheme: Literal["light", "dark"]) -> None:
     """WCAG's contrast of 4.5, of faint text, links and the pressed button too."""
     opened.emulate_media(color_scheme=scheme)
     both = """element => {

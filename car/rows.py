@@ -86,7 +86,7 @@ def why_unchanged(planes: Sequence[PlaneFound]) -> str:
     """Why no pixel of a picture changed."""
     choices = [plane.choice for plane in planes]
     if not choices:
-        return "lossless, black and white alone, or never a JPEG"
+        return "lossless, black and white alone, or no JPEG found in it"
     if all(choice.one_level for choice in choices):
         return "one grey level throughout"
     if all(choice.unchanged for choice in choices):

@@ -119,7 +119,7 @@ def test_what_is_said(job: Job, capsys: Capture) -> None:
     assert "left its EXIF is damaged and was left out" in said
     assert lines[-2] == (
         f"would correct 10 of 16 images into {results}, unchanged 3 (1 finer than all weights, 2 lossless, black "
-        "and white alone, or never a JPEG), left out 3"
+        "and white alone, or no JPEG found in it), left out 3"
     )
     assert outcome.bad[0] == "gone" and len(outcome.bad) == 3
 

@@ -70,7 +70,7 @@ def test_the_row_of_a_grey_picture_with_other_tables() -> None:
 def test_why_a_picture_is_unchanged() -> None:
     fine, flat, tiny = plane(99, UNCHANGED), plane(99, ONE_LEVEL), plane(95, Choice(0.1))
     for planes, why in (
-        ((), "lossless, black and white alone, or never a JPEG"),
+        ((), "lossless, black and white alone, or no JPEG found in it"),
         ((fine, fine, flat), "finer than all weights"),
         ((flat, flat), "one grey level throughout"),
         ((fine, tiny), "the change rounds to nothing"),

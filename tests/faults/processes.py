@@ -31,9 +31,11 @@ def start(script: str, *args: object, into: IO[str] | None = None, **options: An
     )
 
 
-def end(process: subprocess.Popen[str], status: int = 0, lines: int = 1) -> SimpleNamespace:
+def end(
+    process: subprocess.Popen[str], status: int = 0, lines: int = 1, patience: float = PATIENCE
+) -> SimpleNamespace:
     """Wait for a process; check its exit status, that it tells of a fault, and in how many lines at the most."""
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=patience)
     assert process.returncode == status, f"{process.args!r} ended with {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err and err.count("\n") <= lines, err
     return SimpleNamespace(out=out, err=err)
@@ -45,9 +47,11 @@ def answers_signals(process: subprocess.Popen[str]) -> bool:
     return caught is not None and bool(int(caught[1], 16) >> signal.SIGTERM - 1 & 1)
 
 
-def wait_until(moment: Callable[[], bool], process: subprocess.Popen[str]) -> bool:
-    """Wait until moment() is true; false where the process ends before."""
-    latest = time.monotonic() + PATIENCE
+def wait_until(
+    moment: Callable[[], bool], process: subprocess.Popen[str], patience: float = PATIENCE
+) -> bool:
+    """Wait until moment() is true, so many seconds at the most; false where the process ends before."""
+    latest = time.monotonic() + patience
     while not moment():
         if process.poll() is not None:
             return False

@@ -258,7 +258,9 @@ class Corrector:
 
 
 def _with_history(picture: images.Decoded) -> images.Decoded:
-    """A picture with the earlier saving that is found in it; what was never a JPEG has no planes."""
+    """A picture with the earlier saving that is found in it; where none is in a PNG, it has no planes."""
+    if picture.was_jpeg and picture.planes and picture.planes[0].table is None:
+        return picture  # coded as RGB or CMYK: the comb in its luma would be that of the file itself
     planes, earlier = history.traced(picture.planes, picture.pixels, picture.white)
     if earlier is None and not picture.was_jpeg:
         planes = ()

@@ -1,6 +1,7 @@
 """How much work each of many pictures is, so that the time left can be told."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,6 +61,8 @@ def _header_of(path: Path) -> tuple[int, int, list[tuple[int, int]]]:
     """Width and height of a picture, and its planes' sampling factors; all 0 where it cannot be read."""
     kinds: list[type[ImageFile]] = [coded.FirstPicture]
     kinds += [images.OTHER_READERS[n] for n, ends in find.OTHER_TYPES.items() if path.suffix.lower() in ends]
+    if not os.path.isfile(path):  # a pipe would wait for ever
+        return 0, 0, []
     for kind in kinds:
         with contextlib.suppress(Exception), open(path, "rb") as file:  # whatever Pillow stumbles over
             image = kind(file)

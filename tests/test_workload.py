@@ -1,5 +1,6 @@
 """car/workload.py: how much work pictures are, against their sizes."""
 
+import os
 import time
 from pathlib import Path
 
@@ -47,3 +48,8 @@ def test_work_by_bytes_and_then_by_headers(tmp_path: Path, monkeypatch: pytest.M
     while work[1] == by_bytes[1] and time.monotonic() - began < 10:
         time.sleep(0.01)
     assert work == [55_000 + 7200, 55_000 + 7200, *by_bytes[2:]]
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert workload.pixels_of(tmp_path / "pipe.jpg") == 0 and workload.samples_of(tmp_path) == 0

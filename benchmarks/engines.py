@@ -3,9 +3,9 @@
 import functools
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -95,13 +95,19 @@ def _tiles(luma: Pixels) -> list[Floats]:
     ]
 
 
-def in_bfloat16(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
-    """As engines_for, in bfloat16: the suite told so, and OpenVINO as it comes on a processor that has it."""
+def _in_openvino(path: Path, settings: Mapping[str, object]) -> Any:
+    """An ONNX file as OpenVINO compiles it."""
     import openvino
 
+    core = openvino.Core()
+    return core.compile_model(core.read_model(path), "CPU", dict(settings))
+
+
+def in_bfloat16(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
+    """As engines_for, in bfloat16: the suite told so, and OpenVINO as it comes on a processor that has it."""
     path = Path(tempfile.mkdtemp()) / "car.onnx"
     onnx_file(model_car.net_of(trained), path)
-    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", {})
+    compiled = _in_openvino(path, {})
     scaled = [tile / 255 for tile in _tiles(luma)]
     ours = {
         name: model_car.make_corrector({None: trained}, precision=precision)
@@ -121,7 +127,6 @@ def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
     The others see the padded plane at one go, up to 2048 rows and columns at a time (their memory).
     """
     import onnxruntime
-    import openvino
     import torch
 
     net = model_car.net_of(trained)
@@ -133,7 +138,7 @@ def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
-    compiled = openvino.Core().compile_model(openvino.Core().read_model(path), "CPU", settings)
+    compiled = _in_openvino(path, settings)
     plain, last = torch_net(net), torch_net(net).to(memory_format=torch.channels_last)
     graph = tf.function(lambda x: net(x, padding="VALID"), reduce_retracing=True)
     fast, direct = (model_car.make_corrector({None: trained}, conv=conv) for conv in ("fast", "direct"))

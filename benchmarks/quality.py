@@ -55,6 +55,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--twice", type=quality, metavar="Q", help="saved before at this quality, and cut")
     for option in ("--ensemble", "--ignore-header", "--ignore-history", "--luma-only"):
         parser.add_argument(option, action="store_true", help="as of run_car_images.py")
+    parser.add_argument("--precision", default="float32", help="as of run_car_images.py (float32)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw PSNR and gain by quality as PNG")
     args = cli.parse(parser, argv, inputs=["folder"])
     if args.tables and args.plot:
@@ -229,6 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ensemble": args.ensemble,
         "ignore_header": args.ignore_header,
         "luma_only": args.luma_only,
+        "precision": args.precision,
     }
     corrector = model_car.load_corrector(args.weights, ignore_history=args.ignore_history, **options)
     ways = ways_to_save(args)

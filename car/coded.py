@@ -11,7 +11,7 @@ from car.arrays import Floats, Pixels
 
 
 class Rounding(NamedTuple):
-    """How the blocks of a plane were rounded by an earlier saving."""
+    """How a saving rounded the blocks of a plane."""
 
     table: Floats  # float32 [8, 8], of quantisation
     corner: tuple[int, int]  # rows and columns before its first whole block, 0..7

@@ -167,16 +167,19 @@ class Corrector:
             return picture
         return _with_history(picture)
 
+    def choose(self, plane: coded.Plane, component: int) -> choice.Choice:
+        """What a plane of a component (0 luma, 1 Cb, 2 Cr) goes through, by the coarsest of its savings."""
+        table = plane.rounding.table if plane.rounding else None
+        return choice.choose(self.nets, table, component, self.nets[None].coarseness)
+
     def through_nets(self, picture: images.Decoded, watch: Watch | None = None) -> list[NetPlane]:
         """The planes of an image as the nets make them."""
         total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
-        trained_on = self.nets[None].coarseness
         if watch and not picture.planes:  # a lossless JPEG
             watch(1.0)
         for component, plane in enumerate(picture.planes):
             size, before = plane.samples.size, done
-            rounding = plane.rounding
-            chosen = choice.choose(self.nets, rounding and rounding.table, component, trained_on)
+            chosen = self.choose(plane, component)
             if choice.has_one_level(plane.samples):
                 chosen = choice.ONE_LEVEL  # nothing to correct, and a neutral picture must stay neutral
 

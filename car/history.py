@@ -42,9 +42,7 @@ FEWEST_STEPS, MOST_STEPS = 0.5, 8.5
 # On the file's own grid the sizes under half a step must be empty: else a picture whose coefficients become
 # few quickly, as noise has, would seem to have a first tooth.
 FEWEST_STEPS_ON_OWN_GRID = 0.3
-CLOSEST_TEETH = (
-    2.5  # steps of a comb, in deviations of the coefficients from it: no comb is seen in finer ones
-)
+CLOSEST_TEETH = 2.5  # steps of a comb, in deviations of the coefficients: in finer ones none is seen
 OUTLIERS = 0.1  # part of the coefficients that lie anywhere
 ROUNDING = 1 / 12  # variance of what is rounded to whole numbers
 LARGEST_STEP_TO_COUNT = 24  # of the file: larger ones cost small coefficients less than half a step
@@ -150,10 +148,8 @@ def _look_closely(
     total, quality, comb = float(totals[chosen]), qualities[chosen], combs[..., chosen]
     if on_own and table is not None:
         own = jpeg.coarseness(table, 0)
-        if (
-            max(own / COARSEST_ON_OWN_GRID, COARSER_ON_OWN_GRID * own / jpeg.coarseness_of_quality(quality))
-            > 1
-        ):
+        too_near = COARSER_ON_OWN_GRID * own > jpeg.coarseness_of_quality(quality)
+        if too_near or own > COARSEST_ON_OWN_GRID:
             return total, None
     sure = SURE_ON_OWN_GRID if on_own else SURE
     counts = (sizes * (comb != 0)).sum(axis=1)

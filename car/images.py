@@ -254,7 +254,7 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, header_only: bool = F
         return Decoded(pixels, tuple(coded.Plane(blank, table) for table in tables), about)
     with _decoding(data):
         # Opened again: else Pillow's own pixels, four bytes each, would stay while the planes are made.
-        pixels = levels.to_plain(_open_jpeg(data, max_pixels)[0])
+        pixels = levels.to_plain(coded.FirstPicture(io.BytesIO(data)))
     planes = () if jpeg.is_lossless(data) else coded.planes_of(image, data, pixels)
     return Decoded(pixels, planes, about)
 

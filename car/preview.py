@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from car import choice, cli, folder, jobs, jpeg, rows, saying
+from car import cli, folder, jobs, jpeg, rows, saying
 from car.arrays import Floats, Pixels
 from car.correct import Corrected, Corrector, Net, PlaneFound
 from car.errors import BadImage
@@ -77,12 +77,7 @@ def _row_of(job: Job, journal: Journal, corrector: Corrector, picture: Picture) 
     planes = tuple(
         PlaneFound(
             None if plane.table is None else jpeg.coarseness(plane.table, component),
-            choice.choose(
-                corrector.nets,
-                plane.rounding and plane.rounding.table,
-                component,
-                corrector.nets[None].coarseness,
-            ),
+            corrector.choose(plane, component),
             math.nan,
             plane.table,
         )

@@ -11,9 +11,8 @@ from PIL.ImageFile import ImageFile
 from car import coded, find, images
 from car.find import Picture
 
-OVERHEAD = (
-    55_000  # of a picture, as if it had so many samples more: files opened and written, its smallest tiles
-)
+# Of a picture, as if it had so many samples more: files opened and written, its smallest tiles.
+OVERHEAD = 55_000
 SAMPLES_A_BYTE = 5  # of a JPEG, about
 
 

@@ -215,7 +215,8 @@ def in_order(
         pixels = workload.pixels_of(picture.path)
         space.take(picture, pixels)
         with space.stage(picture):
-            room.check_memory(picture, pixels, costly=job.compare or job.format == "webp")
+            if pixels <= corrector.max_pixels:  # else reading it says what is wrong
+                room.check_memory(picture, pixels, costly=job.compare or job.format == "webp")
             return load(job, journal, corrector, picture)
 
     def through_nets(picture: Picture, reading: "Future[Loaded]") -> "Future[Saved]":

@@ -725,6 +725,8 @@ def test_a_picture_that_the_memory_does_not_hold_is_not_begun(
     assert folder.correct_all(job, corrector(), jpegs(job)).bad == ["c.jpg"]
     assert "left out: c.jpg: has 0 megapixels, which take 0.0 GB" in capsys.readouterr().out
     assert read == ["a.jpg", "b.jpg"] and len(shown(job)) == 3
+    refused = folder.correct_all(job, corrector(max_pixels=32 * 16), jpegs(job))
+    assert refused.bad == ["c.jpg"] and "40x16 is over the limit" in refused.rows["c"].why
     read.clear()
     compared = dataclasses.replace(job, compare=True)
     memory.available = 28 * 40 * 16

@@ -26,7 +26,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from car import fast_conv, jpeg, weights
+from car import chroma_net, fast_conv, jpeg, weights
 from car.arrays import Floats, Pixels
 from car.correct import Corrector, Forward, Net
 from car.weights import LAYERS, RADIUS, Weights
@@ -255,6 +255,12 @@ def layers_for(conv: str | None, precision: str = "float32", residual: bool = Tr
     return fast_layers if conv == "fast" else direct_layers
 
 
+def why_float32(residual: bool) -> str:
+    """What is said where layers_for leaves bfloat16 for float32."""
+    why = "it is faster on this processor" if residual else "a net without --residual needs it"
+    return f"--precision bfloat16: float32 is taken, as {why}"
+
+
 def has_bfloat16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the processor multiplies matrices of bfloat16 in units of their own (Intel's AMX).
 
@@ -397,5 +403,12 @@ def make_corrector(
     it; both as of layers_for. halo, options: those of Corrector.
     """
     make = functools.partial(make_forward, halo=halo, conv=conv, precision=precision)
-    nets = {factor: Net(make(one), one.gains, one.coarseness) for factor, one in bank.items()}
+
+    def net_for(one: Weights) -> Net:
+        low = layers_for(conv, precision, one.residual) is bfloat16_layers
+        products = tf.bfloat16 if low else tf.float32
+        chroma = chroma_net.make_forward(one.chroma, products) if one.chroma and halo else None
+        return Net(make(one), one.gains, one.coarseness, chroma)
+
+    nets = {factor: net_for(one) for factor, one in bank.items()}
     return Corrector(nets, halo=halo, precision=precision, **options)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # As the modules that do the work say it (tests/test_cli.py); those load numpy, which --help does not need.
 CORE_SIDE, SMALLEST_CORE, HALO, MAX_PIXELS = 256, 16, 9, 500_000_000
-PRECISIONS = ("float32", "bfloat16")
 FORMATS = ("bmp", "png", "jpg", "tiff", "webp")
 
 
@@ -147,8 +146,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
         "--precision",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
+        choices=cli.PRECISIONS,
+        default=cli.PRECISIONS[0],
         help="bfloat16 is faster on a GPU and on processors with AMX; its results differ by 0.1 grey level "
         "rms and 0.005 dB at the most, and from machine to machine (float32)",
     )
@@ -262,8 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     layers = {model_car.layers_for(args.conv, args.precision, one.residual) for one in bank.values()}
     if args.precision == "bfloat16" and model_car.bfloat16_layers not in layers:
-        why = "it is faster on this processor" if bank[None].residual else "a net without --residual needs it"
-        cli.say(f"--precision bfloat16: float32 is taken, as {why}")
+        cli.say(model_car.why_float32(bank[None].residual))
     corrector = make_corrector(args, bank, functools.partial(model_car.make_corrector, conv=args.conv))
     args.results.mkdir(parents=True, exist_ok=True)
     with files.part_locked(args.results, args.part, args.parts) as lock:

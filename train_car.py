@@ -86,6 +86,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
     parser.add_argument(
+        "--precision",
+        choices=cli.PRECISIONS,
+        default=cli.PRECISIONS[0],
+        help="bfloat16, with --residual, is faster on a GPU and on processors with AMX (float32)",
+    )
+    parser.add_argument(
         "--seed", type=cli.seed, default=0, help="of the first weights and the order of patches (0)"
     )
     parser.add_argument(
@@ -108,6 +114,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--augment includes --mirror; give one of them")
     if args.augment and args.by_header:
         parser.error("--by-header: turned patches would need a turned quantisation table; give --mirror")
+    if args.conv == "fast" and args.precision == "bfloat16":
+        parser.error("argument --precision: the fast form is one of float32; leave --conv out")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
     if args.optimizer == "muon" and tuple(map(int, version("keras").split(".")[:2])) < MUON_SINCE_KERAS:
@@ -363,7 +371,9 @@ def prepare(
 
     net = run.net
     assert isinstance(net, model_car.CarNet)
-    layers = model_car.layers_for(args.conv)
+    layers = model_car.layers_for(args.conv, args.precision, args.residual)
+    if args.precision == "bfloat16" and layers is not model_car.bfloat16_layers:
+        cli.say(model_car.why_float32(args.residual))
     whole = layers is model_car.direct_layers
 
     def errors(jpg: "tf.Tensor", bmp: "tf.Tensor", border: int) -> "tuple[tf.Tensor, tf.Tensor]":

@@ -5,16 +5,19 @@
     python benchmarks/quality.py FOLDER --as colour
     python benchmarks/quality.py FOLDER --twice 30 --quality 75 90
     python benchmarks/quality.py FOLDER --tables
+    python benchmarks/quality.py FOLDER --drawn --as colour
 
 Protocol: colour image -> MATLAB's rgb2ycbcr luma, rounded to uint8 -> grey JPEG by Pillow ->
 corrected -> rounded and clipped to uint8 -> PSNR over the whole image, no border cropped ->
 mean over images. Figures by it compare directly with the tables of AR-CNN and DnCNN.
 
---as colour: Pillow's default JPEG of the colour image (4:2:0), PSNR of R, G and B together.
+--as colour: Pillow's default JPEG of the colour image (4:2:0), PSNR of R, G and B together, and of Cb and Cr
+at full size.
 --as full-range: the luma that JPEG itself takes of a colour image, 0..255 in place of 16..235.
 --twice Q: saved at quality Q, cut by a row and a column, so that the blocks shift, and saved again. Also
 printed: how many of the first savings are found, the gain over --ignore-history, and false finds.
 --tables: instead of qualities, tables of other encoders (other_tables.py).
+--drawn: FOLDER is of samples/make_drawn_pictures.py; there is a row for each kind too.
 """
 
 import argparse
@@ -33,7 +36,7 @@ from car import cli
 from car.errors import UserError
 
 if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used, once the arguments are good
-    from car.arrays import Pixels
+    from car.arrays import Doubles, Pixels
     from car.correct import Corrector
 
 KINDS = ("luma", "full-range", "colour")
@@ -52,6 +55,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--as", dest="kind", choices=KINDS, default="luma", help="(luma)")
     parser.add_argument("--tables", action="store_true", help="of other encoders instead of qualities")
+    parser.add_argument("--drawn", action="store_true", help="a row for each kind of drawn pictures")
     parser.add_argument("--twice", type=quality, metavar="Q", help="saved before at this quality, and cut")
     for option in ("--ensemble", "--ignore-header", "--ignore-history", "--luma-only"):
         parser.add_argument(option, action="store_true", help="as of run_car_images.py")
@@ -96,15 +100,22 @@ def psnr_b(picture: "Pixels", truth: "Pixels") -> float:
     return figures.psnr(figures.mse(picture, truth) + factor)
 
 
-def compared(picture: "Pixels", truth: "Pixels") -> tuple[float, float, float]:
-    """(PSNR, SSIM, PSNR-B) of uint8 pictures; of colour ones the PSNR alone, the others nan."""
+def compared(picture: "Pixels", truth: "Pixels", kind: str) -> tuple[float, float, float]:
+    """(PSNR, SSIM, PSNR-B) of uint8 pictures; as colour PSNR of RGB, Cb and Cr (nan where grey)."""
+    import numpy as np
+    from PIL import Image
+
     from car import figures
 
-    if picture.ndim == 3:
-        error = figures.mse(picture.reshape(-1, 3), truth.reshape(-1, 3))
-        return figures.psnr(error), math.nan, math.nan
-    psnr = figures.psnr(figures.mse(picture, truth))
-    return psnr, figures.ssim(picture, truth), psnr_b(picture, truth)
+    if kind != "colour":
+        psnr = figures.psnr(figures.mse(picture, truth))
+        return psnr, figures.ssim(picture, truth), psnr_b(picture, truth)
+    if picture.ndim == 2:
+        return figures.psnr(figures.mse(picture, truth)), math.nan, math.nan
+    error = figures.mse(picture.reshape(-1, 3), truth.reshape(-1, 3))
+    planes = (Image.fromarray(pixels).convert("YCbCr").split()[1:] for pixels in (picture, truth))
+    cb, cr = (figures.psnr(figures.mse(*map(np.asarray, pair))) for pair in zip(*planes, strict=True))
+    return figures.psnr(error), cb, cr
 
 
 def ways_to_save(
@@ -139,7 +150,7 @@ def measure(
     twice: int | None,
     ways: "Mapping[str, Callable[[Pixels], bytes]]",
 ) -> Results:
-    """{way to save: a row for each image of PSNR, SSIM, PSNR-B before, and the same after}."""
+    """{way to save: a row for each image of what `compared` gives before, and the same after}."""
     from car import images
 
     results: Results = {way: [] for way in ways}
@@ -151,9 +162,22 @@ def measure(
                 truth = truth[1:, 1:]
             for way, save in ways.items():
                 corrected = corrector.correct(save(clean))
-                results[way].append([*compared(corrected.before, truth), *compared(corrected.pixels, truth)])
+                pictures = corrected.before, corrected.pixels
+                results[way].append([value for one in pictures for value in compared(one, truth, kind)])
             progress.step()
     return results
+
+
+def described(rows: "Doubles") -> str:
+    """Means of rows of `measure`, and of the gains in PSNR the least, for people."""
+    import numpy as np
+
+    means = np.ma.masked_invalid(rows).mean(axis=0).filled(math.nan)
+    gains = rows[:, 3] - rows[:, 0]
+    before, after = (
+        f"{p:7.3f}  {s:{'6.3f' if s > 1 else '.4f'}}  {b:6.3f}" for p, s, b in (means[:3], means[3:])
+    )
+    return f"{before}   {after}   {gains.mean():+7.3f} {gains.min():+7.3f}"
 
 
 def describe_finds(
@@ -235,16 +259,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     corrector = model_car.load_corrector(args.weights, ignore_history=args.ignore_history, **options)
     ways = ways_to_save(args)
     results = measure(corrector, paths, args.kind, args.twice, ways)
-    first = max(map(len, ("saved", *results)))
+    kinds = [path.stem.rpartition("_")[0] for path in paths] if args.drawn else []
+    first = max(map(len, ("saved", *results))) + max(map(len, ["", *kinds])) + 1
     cli.say(f"{'':{first}}   {'JPEG':^23}   {'corrected':^23}   {'gain':^15}")
-    columns = "PSNR    SSIM    PSNR-B"
+    columns = "RGB       Cb        Cr" if args.kind == "colour" else "PSNR    SSIM    PSNR-B"
     cli.say(f"{'saved':{first}}   {columns:>23}   {columns:>23}   {'mean    least':>15}")
     for way, of_images in results.items():
         rows = np.array(of_images)
-        means = rows.mean(axis=0)
-        gains = rows[:, 3] - rows[:, 0]
-        before, after = (f"{p:7.3f}  {s:.4f}  {b:6.3f}" for p, s, b in (means[:3], means[3:]))
-        cli.say(f"{way:>{first}}   {before}   {after}   {gains.mean():+7.3f} {gains.min():+7.3f}")
+        cli.say(f"{way:>{first}}   {described(rows)}")
+        for kind in sorted(set(kinds)):
+            of_kind = rows[[one == kind for one in kinds]]
+            cli.say(f"{f'{way} {kind}':>{first}}   {described(of_kind)}")
     if args.twice and not args.ignore_history:
         by_header = model_car.load_corrector(args.weights, ignore_history=True, **options)
         for way, of_images in measure(by_header, paths, args.kind, args.twice, ways).items():

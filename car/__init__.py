@@ -8,11 +8,13 @@ A module may import those of the lines above its own, and no other: `lint-import
     tiles  fast_conv                cut and stitch; Toom-Cook
     ifd  segments                   EXIF's directories; segments of a JPEG that a new saving keeps;
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...
+    tiled  chroma  changes          planes through a net tile by tile; chroma beside luma; changes of planes;
     foreign  history                the same of PNG, WebP, TIFF and BMP; which earlier saving a picture had;
     images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
     journal  output                 what was written into a folder of results; a picture in each format;
-    correct  records                one image (the Corrector); record files written, read, verified;
+    correct  chroma_net             one image (the Corrector); the net of chroma in TensorFlow;
+    records                         record files written, read, verified;
     pictures  pairs                 all that is drawn; pairs of planes to train on;
     jobs  workload                  names of results, what is there already; how much work each picture is;
     rows  thumbnails                figures.csv: a row for each picture; each picture reduced, and crops;

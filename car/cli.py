@@ -15,15 +15,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from car import stop
 from car.errors import Stopped, UserError, printable
 
-if TYPE_CHECKING:
-    pass
-
 VERSION = "1.0.0"
+PRECISIONS = ("float32", "bfloat16")  # of a net's layers 1 and 2
 LARGEST_SEED = 2**31 - 1  # that every generator of numbers takes
 QUIET, USUAL, VERBOSE = range(3)
 NOT_KNOWN = "time left not known yet"

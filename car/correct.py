@@ -11,31 +11,34 @@ Their changes, kept to what the file's header allows, are added to the decoded p
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from car import choice, coded, history, images, jpeg, levels, limits, metadata, tiles, weights
+from car import (
+    changes,
+    choice,
+    chroma,
+    cli,
+    coded,
+    history,
+    images,
+    jpeg,
+    levels,
+    limits,
+    metadata,
+    tiled,
+    tiles,
+    weights,
+)
 from car.arrays import Changes, Floats, Levels, Pixels
 
 CORE_SIDE = 256  # of a tile, in pixels: cuts 512 and its multiples evenly, and is the fastest
-TILE_PIXELS_AT_A_TIME = (
-    2**16
-)  # of tiles that go through the net together: their maps stay in a cache of 32 MiB
-ROWS_AT_A_TIME = 64  # of the picture, when it is put together
-PRECISIONS = ("float32", "bfloat16")  # of a net's layers 1 and 2
-CHROMA_TO_RGB = np.array(
-    [[0, -0.344136, 1.772], [1.402, -0.714136, 0]], np.float32
-)  # Cb and Cr, JFIF (BT.601)
 NO_GAINS: Floats = np.ones((jpeg.BLOCK, jpeg.BLOCK), np.float32)
 
 Forward = Callable[[Pixels, float], Floats]
-Watch = Callable[[float], None]  # called with the share of the work that is done, 0..1
 
 
 class Net(NamedTuple):
@@ -48,14 +51,15 @@ class Net(NamedTuple):
     forward: Forward
     gains: Floats  # float32 [8, 8]; see weights.Weights
     coarseness: jpeg.Span | None = None  # of the files that it was trained on; None where not known
+    # (tiles, contrast) -> changes of Cb and Cr, uint8 [N, h, w, 6] (chroma.Mirrored) to float32
+    # [N, h - 2 * weights.CHROMA_RADIUS, ..., 2]; None where chroma goes through forward, each plane alone.
+    chroma: Forward | None = None
 
 
 class NetPlane(NamedTuple):
     """A plane as the net made it."""
 
-    change: (
-        Changes  # int16 [h, w] (levels.held): what the net makes of it, within 0..255, less what was decoded
-    )
+    change: Changes  # int16 [h, w] (levels.held): what it is made, within 0..255, less what was decoded
     choice: choice.Choice
 
 
@@ -119,8 +123,8 @@ class Corrector:
             raise ValueError(f"strength is {strength}; it must be 0..1")
         if bits not in (8, 16):
             raise ValueError(f"bits is {bits}; it must be 8 or 16")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is {precision}; it must be one of {', '.join(PRECISIONS)}")
+        if precision not in cli.PRECISIONS:
+            raise ValueError(f"precision is {precision}; it must be one of {', '.join(cli.PRECISIONS)}")
         self.bits = bits
         self.nets, self.strength, self.ensemble = dict(nets), strength, ensemble
         self.ignore_header, self.ignore_history = ignore_header, ignore_history or ignore_header
@@ -128,7 +132,7 @@ class Corrector:
         self.core_side, self.halo, self.input_types = core_side, halo, tuple(input_types)
         self.precision = precision
 
-    def correct(self, image: str | Path | bytes | Pixels, watch: Watch | None = None) -> Corrected:
+    def correct(self, image: str | Path | bytes | Pixels, watch: tiled.Watch | None = None) -> Corrected:
         """Correct a picture, by path or as a file's bytes, or decoded pixels, uint8 [H, W] or RGB [H, W, 3].
 
         Pixels have no header, and no earlier saving is looked for in them: the net under None corrects their
@@ -172,28 +176,41 @@ class Corrector:
         table = plane.rounding.table if plane.rounding else None
         return choice.choose(self.nets, table, component, self.nets[None].coarseness)
 
-    def through_nets(self, picture: images.Decoded, watch: Watch | None = None) -> list[NetPlane]:
-        """The planes of an image as the nets make them."""
-        total, done, made = sum(plane.samples.size for plane in picture.planes), 0, []
-        if watch and not picture.planes:  # a lossless JPEG
+    def through_nets(self, picture: images.Decoded, watch: tiled.Watch | None = None) -> list[NetPlane]:
+        """The planes of an image as the nets make them, kept to what the file's tables allow, where known."""
+        watch, planes = watch or (lambda share: None), picture.planes
+        if not planes:  # a lossless JPEG
             watch(1.0)
-        for component, plane in enumerate(picture.planes):
-            size, before = plane.samples.size, done
-            chosen = self.choose(plane, component)
-            if choice.has_one_level(plane.samples):
-                chosen = choice.ONE_LEVEL  # nothing to correct, and a neutral picture must stay neutral
+        choices = [self._choose_by_samples(plane, component) for component, plane in enumerate(planes)]
+        sizes = [plane.samples.size for plane in planes]
+        if self._sees_luma(planes, choices):
+            of_luma, of_chroma = tiled.parts_of(watch, [sizes[0], sum(sizes[1:])])
+            made = [self._change(planes[0], choices[0], of_luma, is_chroma=False)]
+            luma = changes.corrected(planes[0].samples, made[0])
+            made += self._changes_beside(luma, planes[1:], choices[1], of_chroma)
+        else:
+            each = zip(planes, choices, tiled.parts_of(watch, sizes), strict=True)
+            made = [self._change(*one, is_chroma=number > 0) for number, one in enumerate(each)]
+        return list(map(NetPlane, made, choices))
 
-            def tell(share: float, size: int = size, before: int = before) -> None:
-                if watch:
-                    watch((before + share * size) / total)
+    def _choose_by_samples(self, plane: coded.Plane, component: int) -> choice.Choice:
+        if choice.has_one_level(plane.samples):
+            return choice.ONE_LEVEL  # nothing to correct, and a neutral picture must stay neutral
+        return self.choose(plane, component)
 
-            made.append(NetPlane(self._change(plane.samples, chosen, tell), chosen))
-            done += size
-        return made
+    def _sees_luma(self, planes: Sequence[coded.Plane], choices: Sequence[choice.Choice]) -> bool:
+        """Whether chroma goes through a net that sees luma beside it."""
+        if len(planes) != 3 or choices[1] != choices[2] or choices[1].unchanged:
+            return False
+        known = chroma.covers(planes[0].samples.shape, planes[1].samples.shape) is not None
+        return known and self.nets[choices[1].factor].chroma is not None
 
-    def _change(self, samples: Pixels, chosen: choice.Choice, watch: Watch) -> Changes:
-        """By what a net changes a plane, uint8 [H, W]; the plane in float32 would take twice the memory."""
-        change = np.zeros(samples.shape, np.int16)
+    def _change(
+        self, plane: coded.Plane, chosen: choice.Choice, watch: tiled.Watch, is_chroma: bool
+    ) -> Changes:
+        """By what a net changes a plane, within what its table allows."""
+        samples = plane.samples
+        change = np.zeros(samples.shape, np.int16)  # in float32 it would take twice the memory
         if chosen.unchanged:
             watch(1.0)
             return change
@@ -208,45 +225,109 @@ class Corrector:
         if self.ensemble:
             put(self.through_net(samples, chosen, watch)[np.newaxis], [tiles.Tile(0, 0, *samples.shape)])
         else:
-            _correct_plane(samples, self._forward(chosen), self.core_side, self.halo, watch, put)
+            self._by_tiles(samples, chosen, watch, put)
+        self._limit(change, plane, chosen, is_chroma)
         return change
 
-    def _forward(self, chosen: choice.Choice) -> Callable[[Pixels], Floats]:
-        forward = self.nets[chosen.factor].forward
-        return lambda some: forward(some, chosen.contrast)
+    def _changes_beside(
+        self, luma: Pixels, planes: Sequence[coded.Plane], chosen: choice.Choice, watch: tiled.Watch
+    ) -> list[Changes]:
+        """By what the net that sees corrected luma, uint8 [H, W], changes Cb and Cr, within their tables."""
+        made = [np.zeros(plane.samples.shape, np.int16) for plane in planes]
 
-    def through_net(self, samples: Pixels, chosen: choice.Choice, watch: Watch | None = None) -> Floats:
+        def put(cores: Floats, some: Sequence[tiles.Tile]) -> None:
+            for core, tile in zip(cores, some, strict=True):
+                place = tiles.place_of(tile)
+                for number, plane in enumerate(planes):
+                    decoded = plane.samples[place]
+                    wanted = core[: decoded.shape[0], : decoded.shape[1], number] + decoded
+                    made[number][place] = levels.held(np.clip(wanted, 0, 255) - decoded)
+
+        def through(turned: Sequence[Pixels], watch: tiled.Watch) -> list[Floats]:
+            whole = np.empty((*turned[1].shape, 2), np.float32)
+            self._chroma_by_tiles(turned, chosen, watch, functools.partial(tiles.stitch, whole))
+            return [whole[..., 0], whole[..., 1]]
+
+        inputs = [luma, *(plane.samples for plane in planes)]
+        if self.ensemble:
+            mean = np.stack(tiled.mean_of_8_ways(inputs, through, watch), -1)
+            put(mean[np.newaxis], [tiles.Tile(0, 0, *mean.shape[:2])])
+        else:
+            self._chroma_by_tiles(inputs, chosen, watch, put)
+        for change, plane in zip(made, planes, strict=True):
+            self._limit(change, plane, chosen, is_chroma=True)
+        return made
+
+    def _limit(self, change: Changes, plane: coded.Plane, chosen: choice.Choice, is_chroma: bool) -> None:
+        """Keep a change to what the plane's table allows, in place."""
+        if plane.rounding:
+            gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
+            table, corner = plane.rounding
+            limits.limit_change(change, plane.samples, table, gains, is_chroma, corner)
+
+    def through_net(self, samples: Pixels, chosen: choice.Choice, watch: tiled.Watch | None = None) -> Floats:
         """A plane, uint8 [H, W], as one net makes it: float32 [H, W], unclipped, not limited."""
         watch = watch or (lambda share: None)
         if chosen.unchanged:
             watch(1.0)
             return samples.astype(np.float32)
-        correct = _correct_8_ways if self.ensemble else _corrected_plane
-        return correct(samples, self._forward(chosen), self.core_side, self.halo, watch)
+
+        def through(turned: Sequence[Pixels], watch: tiled.Watch) -> list[Floats]:
+            corrected = np.empty(turned[0].shape, np.float32)
+            self._by_tiles(turned[0], chosen, watch, functools.partial(tiles.stitch, corrected))
+            return [corrected]
+
+        if self.ensemble:
+            return tiled.mean_of_8_ways([samples], through, watch)[0]
+        return through([samples], watch)[0]
+
+    def _by_tiles(self, samples: Pixels, chosen: choice.Choice, watch: tiled.Watch, put: tiled.Put) -> None:
+        """Send a plane, uint8 [H, W], through its net: put gets the cores, float32 [N, h, w]."""
+        height, width = samples.shape
+        if self.halo:
+            tiling = tiles.seamless(height, width, self.core_side, self.halo)
+        else:
+            tiling = tiles.isolated(height, width, self.core_side)
+        padded, forward = tiles.mirror(samples, tiling), self.nets[chosen.factor].forward
+        tiled.by_tiles(
+            tiling,
+            self.core_side,
+            lambda some: tiles.cut(padded, some, self.halo),
+            lambda cut: forward(cut, chosen.contrast),
+            put,
+            watch,
+        )
+
+    def _chroma_by_tiles(
+        self, planes: Sequence[Pixels], chosen: choice.Choice, watch: tiled.Watch, put: tiled.Put
+    ) -> None:
+        """Send luma, Cb and Cr through the net of chroma: put gets the changes, float32 [N, h, w, 2]."""
+        height, width = planes[1].shape
+        tiling = tiles.seamless(height, width, self.core_side, weights.CHROMA_RADIUS)
+        forward = self.nets[chosen.factor].chroma
+        assert forward is not None
+        mirrored = chroma.Mirrored(planes, tiling)
+        tiled.by_tiles(
+            tiling, self.core_side, mirrored.cut, lambda cut: forward(cut, chosen.contrast), put, watch
+        )
 
     def finish(self, picture: images.Decoded, made: Sequence[NetPlane]) -> Corrected:
-        """Put an image together from its planes; made: of through_nets; the changes become those kept.
+        """Put an image together from its planes; made: of through_nets; the changes become those applied.
 
-        A change is kept to what the file's table allows, where there is one. Luma's goes to R, G and B alike,
-        chroma's by JFIF's matrix. At strength 0 the pixels are those of the file, times 257 in 16 bits.
+        Luma's change goes to R, G and B alike, chroma's by JFIF's matrix. At strength 0 the pixels are those
+        of the file, times 257 in 16 bits.
         """
         found: list[PlaneFound] = []
         for plane, (change, chosen) in zip(picture.planes, made, strict=True):
-            own = None
-            if rounding := plane.rounding:
-                gains = self.nets[chosen.factor].gains if chosen.gains else NO_GAINS
-                table, corner = rounding
-                limits.limit_change(change, plane.samples, table, gains, bool(found), corner)
-            if plane.table is not None:
-                own = jpeg.coarseness(plane.table, len(found))
+            own = None if plane.table is None else jpeg.coarseness(plane.table, len(found))
             if (strength := self.strength * chosen.strength) != 1:
-                _weaken(change, strength)
-            found.append(PlaneFound(own, chosen, _mean_size(change), plane.table))
+                changes.weaken(change, strength)
+            found.append(PlaneFound(own, chosen, changes.mean_size(change), plane.table))
         decoded, white = picture.pixels, picture.white
         if self.bits == 16 and decoded.dtype == np.uint8:
             decoded, white = decoded.astype(np.uint16), 65535
             decoded *= 257
-        pixels = _with_changes(decoded, [change for change, _ in made], white)
+        pixels = changes.added(decoded, [change for change, _ in made], white)
         turn, alpha = picture.about.orientation, picture.alpha
         pixels, before = (metadata.upright(p, turn) for p in (pixels, decoded))
         alpha = None if alpha is None else metadata.upright(alpha, turn)
@@ -268,125 +349,3 @@ def _with_history(picture: images.Decoded) -> images.Decoded:
     if earlier is None and not picture.was_jpeg:
         planes = ()
     return picture._replace(planes=planes, earlier=earlier)
-
-
-def _corrected_plane(
-    samples: Pixels, forward: Callable[[Pixels], Floats], side: int, halo: int, watch: Watch
-) -> Floats:
-    """A plane, uint8 [H, W], as a net makes it: float32 [H, W]."""
-    corrected = np.empty(samples.shape, np.float32)
-    put = functools.partial(tiles.stitch, corrected)
-    _correct_plane(samples, forward, side, halo, watch, put)
-    return corrected
-
-
-def _correct_plane(
-    samples: Pixels,
-    forward: Callable[[Pixels], Floats],
-    side: int,
-    halo: int,
-    watch: Watch,
-    put: Callable[[Floats, Sequence[tiles.Tile]], None],
-) -> None:
-    """Correct a plane, uint8 [H, W], tile by tile; put gets the cores, float32 [N, h, w], and where they lie.
-
-    Two batches are under way at a time: one is cut or put while the other is computed.
-    """
-    height, width = samples.shape
-    tiling = tiles.seamless(height, width, side, halo) if halo else tiles.isolated(height, width, side)
-    padded = tiles.mirror(samples, tiling)
-    batches = list(_batches(tiling.tiles, max(1, TILE_PIXELS_AT_A_TIME // side**2)))
-
-    def correct(some: list[tiles.Tile]) -> int:
-        put(forward(tiles.cut(padded, some, halo)), some)
-        return len(some) * some[0].height * some[0].width
-
-    done, total = 0, sum(tiling.rows) * sum(tiling.columns)
-    with ThreadPoolExecutor(2) as pool:
-        for pixels in pool.map(correct, batches):
-            done += pixels
-            watch(min(1.0, done / total))
-
-
-def _batches(some: Sequence[tiles.Tile], size: int) -> Iterator[list[tiles.Tile]]:
-    """Tiles of one shape, `size` together: the last ones are taken again to fill a batch."""
-    for _, alike in itertools.groupby(sorted(some, key=_shape), key=_shape):
-        of_shape = list(alike)
-        for first in range(0, len(of_shape), size):
-            batch = of_shape[first : first + size]
-            yield batch + batch[-1:] * (size - len(batch))
-
-
-def _shape(tile: tiles.Tile) -> tuple[int, int]:
-    return tile.height, tile.width
-
-
-def _correct_8_ways(
-    samples: Pixels, forward: Callable[[Pixels], Floats], side: int, halo: int, watch: Watch
-) -> Floats:
-    """The mean of what _corrected_plane makes of a plane and of its flips and turns, each put back."""
-    total = np.zeros(samples.shape, np.float32)
-    for way in range(8):
-        turns, flip = way // 2, slice(None, None, -1 if way % 2 else 1)
-
-        def tell(share: float, way: int = way) -> None:
-            watch((way + share) / 8)
-
-        corrected = _corrected_plane(np.rot90(samples, turns)[flip], forward, side, halo, tell)
-        total += np.rot90(corrected[flip], -turns)
-    total /= 8
-    return total
-
-
-def _bands(height: int) -> list[slice]:
-    return [slice(top, min(top + ROWS_AT_A_TIME, height)) for top in range(0, height, ROWS_AT_A_TIME)]
-
-
-def _weaken(change: Changes, strength: float) -> None:
-    for rows in _bands(len(change)):
-        change[rows] = levels.held(levels.in_levels(change[rows]) * np.float32(strength))
-
-
-def _mean_size(change: Changes) -> float:
-    """The mean absolute value of a change [H, W], in grey levels."""
-    total = sum(int(np.abs(change[rows]).sum(dtype=np.int64)) for rows in _bands(len(change)))
-    return total / levels.STEPS_A_LEVEL / change.size
-
-
-def _with_changes(pixels: Levels, changes: Sequence[Changes], white: int) -> Levels:
-    """Add the changes of luma, and of Cb and Cr, if they are given, to decoded pixels.
-
-    white: the level of pixels that is white.
-    """
-    if not changes:
-        return pixels.copy()
-    luma, *chroma = changes
-    result = np.empty_like(pixels)
-    for rows in _bands(len(luma)):
-        change = levels.in_levels(luma[rows])
-        if pixels.ndim == 3:
-            change = change[..., np.newaxis]
-            if chroma:
-                change = (
-                    change
-                    + np.stack([_interpolated(c, luma.shape, rows) for c in chroma], -1) @ CHROMA_TO_RGB
-                )
-        changed = np.rint(pixels[rows] + change * np.float32(white / 255))
-        result[rows] = np.clip(changed, 0, white).astype(pixels.dtype)
-    return result
-
-
-def _interpolated(chroma: Changes, shape: tuple[int, ...], rows: slice) -> Floats:
-    """Rows of a change of chroma at the luma's shape (H, W), as libjpeg makes them: float32.
-
-    Twice as many by the triangle filter (3/4 of the nearer, 1/4 of the farther sample), else repeated.
-    """
-    (height, width), lines = shape, len(chroma)
-    across, down = (
-        -(-whole // part) for whole, part in zip((width, height), chroma.shape[::-1], strict=True)
-    )
-    first, last = max(0, rows.start // down - 1), min(lines, -(-rows.stop // down) + 1)  # with a neighbour
-    part = Image.fromarray(levels.in_levels(chroma[first:last]))
-    box = (0, rows.start / down - first, width / across, rows.stop / down - first)
-    how = Image.Resampling.BILINEAR if max(across, down) <= 2 else Image.Resampling.NEAREST
-    return np.asarray(part.resize((width, rows.stop - rows.start), how, box))

@@ -22,12 +22,16 @@ from car.files import whole_file
 
 LAYERS = ((9, 1, 64), (7, 64, 32), (1, 32, 16), (5, 16, 1))  # kernel side, maps in, maps out
 RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels: what an output depends on, to each side
+# The same of the net of chroma: in come Cb, Cr and four samples of luma (chroma.py), out their changes.
+CHROMA_LAYERS = ((5, 6, 64), (3, 64, 64), (3, 64, 32), (5, 32, 2))
+CHROMA_RADIUS = sum(side // 2 for side, _, _ in CHROMA_LAYERS)  # 6 samples of chroma
 NET = "AR-CNN 9-7-1-5"
 LARGEST_WEIGHT = 1e6  # trained ones are under 10
 LARGEST_GAIN = 10.0  # fitted ones are under 2
 LARGEST_UNPACKED_BYTES = 2**22  # bytes, unpacked: ten times what a set takes
-WEIGHTS_FILE, NET_FILE = "model_checkpoint.npz", "model_checkpoint.json"
+WEIGHTS_FILE, NET_FILE, CHROMA_FILE = "model_checkpoint.npz", "model_checkpoint.json", "chroma.npz"
 
+Layers = tuple[tuple[int, int, int], ...]
 Parameters = list[
     tuple[Floats, Floats]
 ]  # (kernel [side, side, maps in, maps out], bias [maps out]) of each layer
@@ -51,6 +55,7 @@ class Weights:
     val_loss: float = math.nan  # squared grey levels: by which the weights were chosen; nan where not known
     val_jpg_mse: float = math.nan  # the JPG's own
     coarseness: jpeg.Span | None = None  # of the JPGs that it was trained on; None where not known
+    chroma: Parameters | None = None  # of the net of chroma for the same JPGs; None where there is none
 
     @property
     def worse_than_none(self) -> bool:
@@ -80,11 +85,21 @@ def save(log: Path, weights: Weights) -> None:
     }
     if weights.coarseness is not None:
         arrays["coarseness"] = np.array(weights.coarseness, np.float64)
-    for number, (kernel, bias) in enumerate(weights.parameters, start=1):
-        arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"] = kernel, bias
+    arrays |= _named(weights.parameters)
     with whole_file(log / NET_FILE, "w") as file:
         json.dump(describe(weights.residual), file, indent=1)
     write_arrays(log / WEIGHTS_FILE, arrays)
+
+
+def save_chroma(log: Path, parameters: Parameters) -> None:
+    """Write the net of chroma beside the weights of a log folder."""
+    write_arrays(log / CHROMA_FILE, _named(parameters))
+
+
+def _named(parameters: Parameters) -> dict[str, Any]:
+    """Arrays by the names that they have in a file."""
+    kernels = {f"layer{number}_kernel": kernel for number, (kernel, _) in enumerate(parameters, start=1)}
+    return kernels | {f"layer{number}_bias": bias for number, (_, bias) in enumerate(parameters, start=1)}
 
 
 def load(log: Path) -> Weights:
@@ -104,12 +119,13 @@ def load(log: Path) -> Weights:
             raise UserError(f"{log / NET_FILE} is not the one of {path}: only one is of a residual net")
         return Weights(
             residual,
-            [_checked_layer(path, arrays, number) for number in range(1, len(LAYERS) + 1)],
+            _checked_layers(path, arrays, LAYERS),
             _checked_gains(path, arrays.get("gains", _ones())),  # older files have none
             int(arrays.get("step", 0)),
             float(arrays.get("val_loss", math.nan)),
             float(arrays.get("val_jpg_mse", math.nan)),
             _checked_coarseness(path, arrays.get("coarseness")),  # as the gains
+            _chroma_of(log),
         )
     except FileNotFoundError as error:
         raise UserError(
@@ -124,16 +140,31 @@ def load(log: Path) -> Weights:
         ) from error
 
 
-def _checked_layer(path: Path, arrays: dict[str, npt.NDArray[Any]], number: int) -> tuple[Floats, Floats]:
-    """Kernel and bias of a layer, from 1. Raises UserError."""
-    layer = LAYERS[number - 1]
-    kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
-    shapes = (layer[0], *layer), (layer[2],)
-    if (kernel.shape, bias.shape) != shapes or kernel.dtype.kind + bias.dtype.kind != "ff":
-        raise UserError(f"{path}: layer {number} has another shape or type than {NET}'s")
-    if not (np.abs(kernel).max() < LARGEST_WEIGHT and np.abs(bias).max() < LARGEST_WEIGHT):
-        raise UserError(f"{path}: layer {number} holds weights that are not finite, or huge")
-    return kernel, bias
+def _chroma_of(log: Path) -> Parameters | None:
+    """The net of chroma in a log folder; None where there is none. Raises UserError."""
+    path = log / CHROMA_FILE
+    if not path.is_file():
+        return None
+    try:
+        return _checked_layers(path, read_arrays(path), CHROMA_LAYERS)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # as in load
+        raise UserError(f"{path} is damaged or foreign ({reason_of(error)})") from error
+
+
+def _checked_layers(path: Path, arrays: dict[str, npt.NDArray[Any]], layers: Layers) -> Parameters:
+    """Kernel and bias of each of these layers. Raises UserError."""
+    parameters = []
+    for number, layer in enumerate(layers, start=1):
+        kernel, bias = arrays[f"layer{number}_kernel"], arrays[f"layer{number}_bias"]
+        shapes = (layer[0], *layer), (layer[2],)
+        if (kernel.shape, bias.shape) != shapes or kernel.dtype.kind + bias.dtype.kind != "ff":
+            raise UserError(f"{path}: layer {number} has another shape or type than {NET}'s")
+        if not (np.abs(kernel).max() < LARGEST_WEIGHT and np.abs(bias).max() < LARGEST_WEIGHT):
+            raise UserError(f"{path}: layer {number} holds weights that are not finite, or huge")
+        parameters.append((kernel, bias))
+    return parameters
 
 
 def _checked_gains(path: Path, gains: npt.NDArray[Any]) -> Floats:
@@ -185,7 +216,7 @@ def digest_of(bank: Bank) -> str:
     digest = hashlib.sha256()
     for factor, one in bank.items():
         digest.update(f"{factor} {one.residual} {one.gains.dtype}".encode() + one.gains.tobytes())
-        for arrays in one.parameters:
+        for arrays in [*one.parameters, *(one.chroma or [])]:
             for array in arrays:
                 digest.update(f"{array.dtype}".encode() + array.tobytes())
     return digest.hexdigest()[:16]

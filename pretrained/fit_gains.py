@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not paths:
         raise UserError("the folders hold no images")
     trained = weights.load(args.log)
-    corrector = model_car.make_corrector({None: trained})
+    corrector = model_car.make_corrector({None: trained}, precision="bfloat16")
     gains = fit(corrector, args.quality, paths, args.shrink)
     weights.save(args.log, dataclasses.replace(trained, gains=gains))
     for row in np.array2string(gains, precision=2, floatmode="fixed").splitlines():

@@ -2,12 +2,12 @@
 
     python pretrained/train.py BSDS500 WORKDIR [SET ...]
 
-BSDS500 holds the folders train, test (both trained on) and val. SET: blind, q10, q20, q30, q40, q60, q80,
-q85, q90 or q95; all of them if none is named, and blind comes before the others but q10. WORKDIR/log/blind
-receives the net for the qualities 10 to 40 together, WORKDIR/log/qN those for one each (first_qN those of
-90 and 95, which have no last round by header). Stopped or killed, the same command goes on where it was.
-Copied over pretrained/qN (model_checkpoint.*, losses.csv) a net stays there where this prints a higher PSNR
-than before; blind, in pretrained itself, with --ignore-header:
+BSDS500 holds the folders train, test (both trained on) and val. SET: blind, faithful, q10, q20, q30, q40,
+q60, q80, q85, q90 or q95; all of them if none is named, and blind comes before the others but q10.
+WORKDIR/log/blind receives the net for the qualities 10 to 40 together, WORKDIR/log/faithful the same without
+--residual, WORKDIR/log/qN those for one each, of luma and of chroma. Stopped or killed, the same command goes
+on where it was. Copied over pretrained/qN (model_checkpoint.*, chroma.npz, losses.csv) a net stays there
+where this prints a higher PSNR than before; blind, in pretrained itself, with --ignore-header:
 
     python benchmarks/quality.py BSDS500/val --quality N
 """
@@ -23,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from car import cli, stop
+from car import cli, stop, weights
 
 BY_PIXELS = "--loss-border 9 --augment --batch-size 6"  # the loss of what the net puts out
 BY_HEADER = "--loss-border 16 --by-header --mirror --batch-size 4"  # of what correction keeps of that
@@ -36,22 +36,26 @@ class Set(NamedTuple):
     shrink: int  # BSDS500 are JPEGs themselves: at half of their size they are clean enough for fine files
     by_pixels: int  # steps
     by_header: int  # steps after these; 0: no such round
+    with_drawn: int  # steps after these by header, a tenth of the patches from drawn pictures
     rate: str  # of the steps by pixels
     init: str = ""  # where these start; empty: from nothing
 
 
 SETS = (
-    Set(10, 1, 36000, 10000, "2e-3"),
-    Set(20, 1, 16000, 10000, "1e-3", "--init log/blind"),
-    Set(30, 1, 16000, 6000, "1e-3", "--init log/blind"),
-    Set(40, 1, 16000, 10000, "1e-3", "--init log/blind"),
-    Set(60, 2, 12000, 3000, "1e-3", "--init log/blind"),
-    Set(80, 2, 12000, 3000, "1e-3", "--init log/blind"),
-    Set(85, 2, 12000, 3000, "1e-3", "--init log/blind"),
-    Set(90, 2, 12000, 0, "1e-3", "--init log/blind"),
-    Set(95, 2, 12000, 0, "1e-3", "--init log/blind"),
+    Set(10, 1, 36000, 10000, 4000, "2e-3"),
+    Set(20, 1, 16000, 10000, 4000, "1e-3", "--init log/blind"),
+    Set(30, 1, 16000, 6000, 4000, "1e-3", "--init log/blind"),
+    Set(40, 1, 16000, 10000, 4000, "1e-3", "--init log/blind"),
+    Set(60, 2, 12000, 3000, 3000, "1e-3", "--init log/blind"),
+    Set(80, 2, 12000, 3000, 3000, "1e-3", "--init log/blind"),
+    Set(85, 2, 12000, 3000, 3000, "1e-3", "--init log/blind"),
+    Set(90, 2, 12000, 0, 3000, "1e-3", "--init log/blind"),
+    Set(95, 2, 12000, 0, 3000, "1e-3", "--init log/blind"),
 )
-NAMES = ["blind", *(f"q{one.quality}" for one in SETS)]
+# Drawn pictures by shrink, to train and to validate on: as many as give a tenth of the patches, four each.
+DRAWN, DRAWN_SIDE = {1: (390, 97), 2: (67, 20)}, 152
+PART_WAY = 0.4  # of the round with drawn pictures
+NAMES = ["blind", "faithful", *(f"q{one.quality}" for one in SETS)]
 
 
 def commands(images: Path, work: Path, wanted: Sequence[str]) -> Iterator[list[str]]:
@@ -60,17 +64,31 @@ def commands(images: Path, work: Path, wanted: Sequence[str]) -> Iterator[list[s
     def script(name: str, *arguments: object) -> list[str]:
         return [sys.executable, str(ROOT / name), *map(str, arguments)]
 
-    def cut(records: str, quality: int | str, shrink: int, patch: int, stride: int) -> Iterator[list[str]]:
+    def cut(
+        records: str, quality: int | str, shrink: int, patch: int, stride: int, drawn: bool = False
+    ) -> Iterator[list[str]]:
         if (work / f"records/val_{records}").is_dir():
             return
         how = f"--all --quality {quality} --shrink {shrink} --patch-size {patch} --stride {stride}".split()
-        also = "--also", images / "test"
-        yield script("load_train_data.py", work, images / "train", f"records/train_{records}", *also, *how)
-        yield script("load_val_data.py", work, images / "val", f"records/val_{records}", *how)
+        further: list[list[Path]] = [[images / "test"], []]
+        if drawn:
+            for seed, (folders, count) in enumerate(zip(further, DRAWN[shrink], strict=True)):
+                folders.append(work / f"drawn_{shrink}_{seed}")
+                if not folders[-1].is_dir():
+                    size = f"--count {count} --size {DRAWN_SIDE} --enlarge {shrink} --seed {seed}".split()
+                    yield script("samples/make_drawn_pictures.py", folders[-1], *size)
+        for which, folders in zip(("train", "val"), further, strict=True):
+            also = ["--also", *folders] if folders else []
+            yield script(
+                f"load_{which}_data.py", work, images / which, f"records/{which}_{records}", *also, *how
+            )
 
-    def train(log: str, records: str, steps: int, rate: str, options: str) -> list[str]:
+    def train(
+        log: str, records: str, steps: int, rate: str, options: str, net: str = "--residual"
+    ) -> list[str]:
         folders = f"log/{log}", f"records/train_{records}", f"records/val_{records}"
-        common = f"--residual --steps {steps} --optimizer muon --schedule cosine --learning-rate {rate}"
+        common = f"{net} --steps {steps} --optimizer muon --schedule cosine --learning-rate {rate}"
+        common += " --precision bfloat16"
         options = f"{common} --val-every 1000 --val-patches 2000 {options}"
         return script("train_car.py", work, *folders, *options.split())
 
@@ -79,17 +97,30 @@ def commands(images: Path, work: Path, wanted: Sequence[str]) -> Iterator[list[s
     if "blind" in wanted:
         yield from cut("blind", "10 20 30 40", 1, 64, 46)
         yield train("blind", "blind", 36000, "2e-3", BY_PIXELS)
-    for quality, shrink, first, last, rate, init in SETS:
+    if "faithful" in wanted:  # as blind, with the last ReLU and without the input added
+        yield from cut("blind", "10 20 30 40", 1, 64, 46)
+        yield train("faithful", "blind", 36000, "2e-3", BY_PIXELS, net="")
+    for quality, shrink, first, second, last, rate, init in SETS:
         name = f"q{quality}"
         if name not in wanted:
             continue
+        folders = images / "train", images / "test"
         yield from cut(name, quality, shrink, 64, 46)
-        yield train(f"first_{name}", name, first, rate, f"{init} {BY_PIXELS}")
-        log, folders = work / f"log/first_{name}", (images / "train", images / "test")
-        yield script("pretrained/fit_gains.py", log, quality, *folders, "--shrink", shrink)
-        if last:
+        yield train(log := f"first_{name}", name, first, rate, f"{init} {BY_PIXELS}")
+        yield script("pretrained/fit_gains.py", work / "log" / log, quality, *folders, "--shrink", shrink)
+        if second:
             yield from cut(f"blocks_{name}", quality, shrink, 96, 56)
-            yield train(name, f"blocks_{name}", last, "1e-3", f"--init log/first_{name} {BY_HEADER}")
+            before, log = log, f"second_{name}"
+            yield train(log, f"blocks_{name}", second, "1e-3", f"--init log/{before} {BY_HEADER}")
+        if (work / "log" / name / weights.CHROMA_FILE).exists():
+            continue
+        yield from cut(f"drawn_{name}", quality, shrink, 96, 56, drawn=True)
+        yield train(f"drawn_{name}", f"drawn_{name}", last, "5e-4", f"--init log/{log} {BY_HEADER}")
+        logs = work / "log" / f"drawn_{name}", work / "log" / log, work / "log" / name
+        yield script("pretrained/part_way.py", *logs, PART_WAY)
+        yield script("pretrained/fit_gains.py", logs[2], quality, *folders, "--shrink", shrink)
+        images_for = *folders, "--val", images / "val", "--shrink", shrink
+        yield script("pretrained/train_chroma.py", logs[2], quality, *images_for)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,9 +8,9 @@ Text, screens, line art, hatching, cartoons, maps, charts, ordered dither, error
 checkerboards, gratings, moire, gradients and bands, dark glows, flat blocks, noise, pixel art, shapes and
 codes to be scanned. The same seed gives the same pictures (with the same numpy and Pillow).
 
-Not drawn, on purpose, so that they can be test pictures of kinds that no training has seen: zone plates,
-fans of lines, herringbone, fine grids, lines of a slope near 1:2, noise of equally likely levels, faint
-noise on black, mosaics of equal squares, pictures of one level, flat shapes under level 16, black borders.
+--unseen draws other kinds, for test pictures, that no training has seen: zone plates, fans of lines,
+herringbone, fine grids, lines of a slope near 1:2, noise of equally likely levels, faint noise on black,
+mosaics of equal squares, flat shapes under level 16, black borders.
 
 With --enlarge 2 each pixel becomes 2x2, which load_train_data.py --shrink 2 undoes.
 """
@@ -45,6 +45,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--enlarge", type=cli.positive, default=1, metavar="N", help="then each pixel as NxN of them (1)"
     )
+    parser.add_argument("--unseen", action="store_true", help="of the kinds for tests")
     parser.add_argument("--seed", type=cli.seed, default=0, help="(0)")
     return cli.parse(parser, argv, outputs=["folder"])
 
@@ -53,7 +54,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the pictures, all of them or none."""
     args = arguments(argv)
-    from drawn import kinds  # numpy and Pillow, once the arguments are good
+    from drawn import kinds, unseen  # numpy and Pillow, once the arguments are good
     from PIL import Image
 
     folder = args.folder.resolve()
@@ -67,12 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         for number in range(args.count):
             if stop.asked():
                 raise Stopped(f"stopped by {stop.name()}; nothing is written, the same command starts again")
-            kind, pixels = kinds.draw(number, args.size, args.seed)
+            kind, pixels = kinds.draw(number, args.size, args.seed, args.unseen)
             pixels = pixels.repeat(args.enlarge, axis=0).repeat(args.enlarge, axis=1)
             Image.fromarray(pixels).save(partial / f"{kind}_{number:04d}.png")
             cli.detail(f"{kind}_{number:04d}.png")
             bar.step()
-    cli.say(f"{args.count} pictures of {len(kinds.KINDS)} kinds in {args.folder}")
+    drawn = len(unseen.KINDS if args.unseen else kinds.KINDS)
+    cli.say(f"{args.count} pictures of {drawn} kinds in {args.folder}")
     return 0
 
 

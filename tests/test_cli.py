@@ -256,7 +256,6 @@ def test_the_numbers_of_the_command_line_are_those_of_the_modules() -> None:
         run_car_images.MAX_PIXELS,
     )
     assert here == (correct.CORE_SIDE, tiles.SMALLEST_CORE, weights.RADIUS, images.MAX_PIXELS)
-    assert run_car_images.PRECISIONS == correct.PRECISIONS
     assert set(run_car_images.FORMATS) == set(metadata.HELD)
 
 

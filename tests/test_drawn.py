@@ -12,7 +12,7 @@ from reference import Array
 
 sys.path.insert(0, str(ROOT / "samples"))
 
-from drawn import kinds, patterns, texts, tools
+from drawn import kinds, patterns, texts, tools, unseen
 
 SIDE = 96
 
@@ -27,6 +27,17 @@ def several(draw: Callable[[tools.Rng, int], Array], number: int = 20) -> list[A
 
 def colours_in(picture: Array) -> Array:
     return np.unique(picture.reshape(-1, 3), axis=0)
+
+
+@pytest.mark.parametrize("kind", unseen.KINDS)
+def test_each_kind_for_tests(kind: str) -> None:
+    """As below; none has the name of a kind that nets are trained on."""
+    pictures = several(unseen.KINDS[kind])
+    for picture in pictures:
+        assert picture.shape == (SIDE, SIDE, 3) and picture.dtype == np.uint8
+    assert len({picture.tobytes() for picture in pictures}) > 15
+    assert sum(len(colours_in(picture)) > 1 for picture in pictures) > 15
+    assert kind not in kinds.KINDS
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
@@ -184,6 +195,13 @@ def test_the_command(tmp_path: Path) -> None:
             assert image.format == "PNG" and image.mode in ("L", "RGB")
             assert large.reduce(2).tobytes() == image.tobytes()
             np.testing.assert_array_equal(np.asarray(image), kinds.draw(number, 64, seed=3)[1])
+
+
+def test_the_command_for_test_pictures(tmp_path: Path) -> None:
+    said = run("samples/make_drawn_pictures.py", tmp_path / "new", "--unseen", "--count", 11, "--size", 64)
+    assert "11 pictures of 10 kinds" in said.out
+    names = sorted((path.stem for path in (tmp_path / "new").iterdir()), key=lambda name: name[-4:])
+    assert [name[:-5] for name in names] == [*unseen.KINDS, next(iter(unseen.KINDS))]
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,14 @@ MODULES = sorted(f"car.{path.stem}" for path in (ROOT / "car").glob("*.py") if p
 LIBRARY = ["car", *MODULES, "model_car", "car_ds_loader"]
 SCRIPTS = ["load_train_data", "load_val_data", "read_tfrecord", "train_car", "run_car_images"]
 COMPUTES = {
-    *("car.fast_conv", "car.records", "car.training_step", "car.training_run", "car.workers"),
+    *(
+        "car.chroma_net",
+        "car.fast_conv",
+        "car.records",
+        "car.training_step",
+        "car.training_run",
+        "car.workers",
+    ),
     *("model_car", "car_ds_loader"),
 }
 

@@ -148,6 +148,16 @@ def test_the_fast_convolution_gives_the_same_losses(trained):
     np.testing.assert_allclose(losses(trained.folder / "fast"), losses(trained.log), rtol=1e-3)
 
 
+def test_training_in_bfloat16_is_near_and_the_faithful_net_stays_in_float32(trained, tmp_path):
+    run("train_car.py", trained.folder, "near", *TRAINING, "--precision", "bfloat16")
+    near, exact = losses(trained.folder / "near"), losses(trained.log)
+    np.testing.assert_allclose(near, exact, rtol=5e-3)
+    assert (near[:, 3] != exact[:, 3]).any()
+    faithful = [value for value in TRAINING if value != "--residual"]
+    command = ("train_car.py", trained.folder, tmp_path / "faithful", *faithful, "--steps", 1)
+    assert "float32 is taken" in run(*command, "--precision", "bfloat16").out
+
+
 def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
     """Muon and cosine here, Adam above; --init starts a further run from these weights."""
     options = ("--steps", 6, "--batch-size", 8, "--val-every", 3, "--val-patches", 64)
@@ -235,6 +245,8 @@ def test_options_of_training_that_do_not_go_together(tmp_path, refused):
     for options in (("--by-header", "--augment"), ("--mirror", "--augment")):
         said = refused("train_car.py", tmp_path, "log", "train", "val", *options)
         assert options[0] in said and "--mirror" in said
+    both = ("--conv", "fast", "--precision", "bfloat16")
+    assert "leave --conv out" in refused("train_car.py", tmp_path, "log", "train", "val", *both)
 
 
 def test_records_made_elsewhere_with_nothing_beside_them(tmp_path):

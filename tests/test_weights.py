@@ -35,6 +35,15 @@ def some_weights(residual: bool = True, seed: int = 0) -> Weights:
     return Weights(residual, parameters, gains, 12_345, 41.25, 57.5)
 
 
+def some_chroma(seed: int = 1) -> weights.Parameters:
+    rng = np.random.default_rng(seed)
+    layers = ((5, 6, 64), (3, 64, 64), (3, 64, 32), (5, 32, 2))
+    return [
+        (rng.normal(size=(side, side, maps, out)).astype(np.float32), rng.normal(size=out).astype(np.float32))
+        for side, maps, out in layers
+    ]
+
+
 TOLD_NOT = "the coarseness of the JPGs that it was trained on is not two numbers above 0 in order"
 
 
@@ -372,3 +381,30 @@ def test_the_digest_of_a_bank_tells_what_it_computes_with() -> None:
         assert weights.digest_of({**bank, None: other}) != own
     assert weights.digest_of({None: first}) != own
     assert weights.digest_of({**bank, None: dataclasses.replace(first, step=5, val_loss=1.0)}) == own
+
+
+def test_the_net_of_chroma_beside_it(log: Path) -> None:
+    assert weights.load(log).chroma is None
+    before = weights.digest_of(weights.load_bank(log))
+    weights.save_chroma(log, some_chroma())
+    loaded = weights.load(log).chroma
+    assert loaded is not None
+    for layers, expected in zip(loaded, some_chroma(), strict=True):
+        for array, wanted in zip(layers, expected, strict=True):
+            np.testing.assert_array_equal(array, wanted)
+    first = weights.digest_of(weights.load_bank(log))
+    weights.save_chroma(log, some_chroma(2))
+    assert len({before, first, weights.digest_of(weights.load_bank(log))}) == 3
+    assert sum(kernel.size + bias.size for kernel, bias in loaded) == 66_658
+
+
+def test_a_net_of_chroma_that_is_damaged_or_another_is_told(log: Path) -> None:
+    path = log / "chroma.npz"
+    path.write_bytes(b"PK")
+    assert f"{path} is damaged or foreign" in refused(log)
+    wrong = some_chroma()
+    weights.save_chroma(log, [wrong[0], wrong[2], wrong[1], wrong[3]])
+    assert f"{path}: layer 2 has another shape" in refused(log)
+    wrong[3][1][0] = np.nan
+    weights.save_chroma(log, wrong)
+    assert f"{path}: layer 4 holds weights that are not finite" in refused(log)

@@ -1,11 +1,11 @@
-"""The list of kinds, and a picture of one."""
+"""The lists of kinds, and a picture of one."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from car.arrays import Pixels
-from drawn import figures, patterns, texts, tools
+from drawn import figures, patterns, texts, tools, unseen
 
 KINDS: dict[str, Callable[[tools.Rng, int], Pixels]] = {
     "text": texts.text,
@@ -31,9 +31,13 @@ KINDS: dict[str, Callable[[tools.Rng, int], Pixels]] = {
 }
 
 
-def draw(number: int, side: int, seed: int) -> tuple[str, Pixels]:
-    """The (kind, picture) of a number: kinds in turn, uint8 [side, side, 3], or [side, side] if grey."""
-    kind = list(KINDS)[number % len(KINDS)]
-    picture = KINDS[kind](np.random.default_rng([seed, number]), side)
+def draw(number: int, side: int, seed: int, untrained: bool = False) -> tuple[str, Pixels]:
+    """The (kind, picture) of a number: kinds in turn, uint8 [side, side, 3], or [side, side] if grey.
+
+    untrained: kinds that no net here was trained on (unseen.py).
+    """
+    some = unseen.KINDS if untrained else KINDS
+    kind = list(some)[number % len(some)]
+    picture = some[kind](np.random.default_rng([seed, number]), side)
     grey = (picture == picture[..., :1]).all()
     return kind, picture[..., 0] if grey else picture

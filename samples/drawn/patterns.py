@@ -1,10 +1,10 @@
 """Patterns: hatching, dither, screens of dots, checkerboards, gratings, gradients, glows, blocks, noise.
 
-Left out on purpose, to be test pictures of kinds that no training has seen: zone plates, fans of lines that
-meet in a point, herringbone, fine grids of crossing lines, lines of a slope near 1:2 or 2:1, noise of
-equally likely levels, faint noise on black, mosaics of equal squares of random levels, flat shapes of which
-all levels are under 16, pictures of one level, and black borders. Checkerboards of low contrast are left out
-too, but dither to several levels comes near them.
+Left out on purpose, to be test pictures of kinds that no training has seen (unseen.py): zone plates, fans of
+lines that meet in a point, herringbone, fine grids of crossing lines, lines of a slope near 1:2 or 2:1, noise
+of equally likely levels, faint noise on black, mosaics of equal squares of random levels, flat shapes of
+which all levels are under 16, pictures of one level, and black borders. Checkerboards of low contrast are
+left out too, but dither to several levels comes near them.
 """
 
 import numpy as np

@@ -1,0 +1,256 @@
+"""Train the net of chroma for files of one quality, beside a set of weights for luma.
+
+    python pretrained/train_chroma.py LOG QUALITY FOLDER [FOLDER ...] --val FOLDER
+
+Compresses every image of the folders at QUALITY in 4:2:0, and at half of its size in 4:4:4 and 4:2:2 (what
+photographs hold at full size was coded at half of it before, and is no clean truth). Their luma is corrected
+by LOG's weights as run_car_images.py does it. The net learns the changes of Cb and Cr: the loss is what
+they add to the mean squared error of R, G and B. Written into LOG as chroma.npz.
+
+Its products are in bfloat16 where the processor has units for it, five times as fast. A set takes minutes,
+and starts anew if it is stopped. The loss is printed for the images of --val beside
+that of the decoded files, with the limits of their tables left out.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from car import cli, stop
+from car.errors import Stopped, UserError
+
+if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used, once the arguments are good
+    import keras
+
+    from car.arrays import Floats, Integers, Pixels
+    from car.chroma_net import ChromaNet
+    from car.correct import Corrector
+
+# How Pillow names them, by how much the image is reduced, and their parts of the batches.
+SAMPLINGS = (("4:2:0", 1, 0.7), ("4:4:4", 2, 0.2), ("4:2:2", 2, 0.1))
+CROP = 40  # samples of chroma at each side that count
+CROPS = 8  # of a step
+WARM_UP_STEPS = 300
+# What an error of Cb and of Cr adds to the sum of those of R, G and B: JFIF's matrix, squared.
+PARTS = (0.344136**2 + 1.772**2, 1.402**2 + 0.714136**2)
+
+
+class Example(NamedTuple):
+    """A file's chroma, as the net sees it, and what it should make of it."""
+
+    planes: "Pixels"  # uint8 [h, w, 6], with mirrored edges
+    truth: "Integers"  # int16 [h - 12, w - 12, 2]: the changes, as levels.held makes them
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = cli.parser(__doc__)
+    parser.set_defaults(workdir=".")  # there is no WORKDIR: LOG is what the shell says
+    parser.add_argument("log", metavar="LOG")
+    parser.add_argument("quality", type=cli.whole_number(1, 100), metavar="QUALITY")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--val", type=Path, required=True, metavar="FOLDER", help="of images to measure on")
+    parser.add_argument("--shrink", type=cli.positive, default=1, metavar="N", help="images to 1/N first (1)")
+    parser.add_argument("--steps", type=cli.positive, default=9000, metavar="N", help="(9000)")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="(0.001)")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="(0)")
+    args = cli.parse(parser, argv, inputs=["log"])
+    for folder in (*args.folders, args.val):
+        if not folder.is_dir():
+            parser.error(f"there is no folder {folder}")
+    return args
+
+
+# ---- examples ------------------------------------------------------------------------------
+
+
+def examples(
+    corrector: "Corrector", folders: Sequence[Path], quality: int, shrink: int, sampling: str
+) -> "list[Example]":
+    """Every image of the folders as an Example; images that are too small or grey are left out."""
+    import numpy as np
+    from PIL import Image
+
+    from car import images, pairs
+
+    paths = [source.clean for folder in folders for source in pairs.find_clean(folder).sources]
+    made = []
+    with cli.Progress(len(paths), f"images in {sampling}") as progress:
+        for path in paths:
+            clean = np.asarray(Image.fromarray(images.read_pixels(path)).reduce(shrink))
+            if clean.ndim == 3:
+                made.append(example_of(corrector, clean, quality, sampling))
+            progress.step()
+    return [one for one in made if min(one.truth.shape[:2]) >= CROP]
+
+
+def example_of(corrector: "Corrector", clean: "Pixels", quality: int, sampling: str) -> Example:
+    """What a clean picture, uint8 [H, W, 3], gives at a quality."""
+    import numpy as np
+    from PIL import Image
+
+    from car import changes, chroma, images, levels, tiles, weights
+
+    file = io.BytesIO()
+    Image.fromarray(clean).save(file, "JPEG", quality=quality, subsampling=sampling)
+    picture = images.decode_jpeg(file.getvalue())
+    luma, *coded = picture.planes
+    change = corrector.through_nets(picture._replace(planes=(luma,)))[0].change
+    corrected = changes.corrected(luma.samples, change)
+    samples = [plane.samples for plane in coded]
+    height, width = samples[0].shape
+    tiling = tiles.Tiling(height, width, (height,), (width,), weights.CHROMA_RADIUS)
+    planes = chroma.Mirrored([corrected, *samples], tiling).cut(tiling.tiles)[0]
+    truth = chroma_of(clean, samples[0].shape) - np.stack(samples, -1)
+    return Example(planes, levels.held(truth))
+
+
+def chroma_of(clean: "Pixels", shape: tuple[int, ...]) -> "Floats":
+    """Cb and Cr of a clean picture, uint8 [H, W, 3], averaged to a coded grid: float32 [h, w, 2]."""
+    import numpy as np
+
+    whole = 128 + clean @ np.array([[-0.168736, 0.5], [-0.331264, -0.418688], [0.5, -0.081312]], np.float32)
+    factors = [-(-length // coarser) for length, coarser in zip(clean.shape, shape, strict=False)]
+    rest = [
+        (0, part * factor - length) for part, factor, length in zip(shape, factors, whole.shape, strict=False)
+    ]
+    cells = np.pad(whole, [*rest, (0, 0)], "edge")
+    return cells.reshape(shape[0], factors[0], shape[1], factors[1], 2).mean(axis=(1, 3), dtype=np.float32)
+
+
+def turned(planes: Any, way: int) -> Any:
+    """Planes [N, h, w, ...] turned and flipped in one of 8 ways; the four of luma change their places too."""
+    import numpy as np
+
+    turns, flip = way // 2, way % 2
+    made = np.rot90(planes, turns, (1, 2))
+    if planes.shape[-1] == 6:
+        phases = np.rot90(np.arange(2, 6).reshape(2, 2), turns)
+        made = made[..., [0, 1, *(phases[::-1] if flip else phases).ravel()]]
+    return made[:, ::-1] if flip else made
+
+
+def batches(of_sampling: "Sequence[Sequence[Example]]", seed: int) -> "Iterator[tuple[Any, Any]]":
+    """Random crops: (uint8 [CROPS, 52, 52, 6], float32 [CROPS, 40, 40, 2] grey levels), without end."""
+    import numpy as np
+
+    from car import levels, weights
+
+    rng = np.random.default_rng(seed)
+    side = CROP + 2 * weights.CHROMA_RADIUS
+    parts = [part for _, _, part in SAMPLINGS]
+    while True:
+        planes, truth = [], []
+        for _ in range(CROPS):
+            some = of_sampling[int(rng.choice(len(parts), p=parts))]
+            one = some[int(rng.integers(len(some)))]
+            top, left = (rng.integers(length - CROP + 1) for length in one.truth.shape[:2])
+            planes.append(one.planes[top : top + side, left : left + side])
+            truth.append(levels.in_levels(one.truth[top : top + CROP, left : left + CROP]))
+        way = int(rng.integers(8))
+        yield turned(np.stack(planes), way), turned(np.stack(truth), way)
+
+
+# ---- training ------------------------------------------------------------------------------
+
+
+def make_optimizer(rate: float, steps: int) -> "keras.optimizers.Optimizer":
+    """Muon, as train_car.py has it, with a cosine."""
+    import keras
+
+    warm = min(steps // 10, WARM_UP_STEPS)
+    falling = keras.optimizers.schedules.CosineDecay(
+        rate / max(warm, 1), steps - warm, 0.01, warmup_target=rate, warmup_steps=warm
+    )
+    return keras.optimizers.Muon(
+        falling, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None
+    )
+
+
+def train(net: "ChromaNet", of_sampling: "Sequence[Sequence[Example]]", args: argparse.Namespace) -> None:
+    """Train a net on examples of each of SAMPLINGS."""
+    import tensorflow as tf
+
+    import model_car
+
+    optimizer = make_optimizer(args.learning_rate, args.steps)
+    variables = net.trainable_variables
+    optimizer.build(variables)
+
+    products = tf.bfloat16 if model_car.has_bfloat16_units() else tf.float32
+
+    @tf.function
+    def step(planes: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            errors = tf.square(net(planes, products=products) - truth)
+            loss = tf.reduce_mean(tf.reduce_sum(errors * PARTS, axis=-1))
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+    stop.hold("step")
+    with cli.Progress(args.steps, "steps") as progress:
+        for number, (planes, truth) in zip(range(args.steps), batches(of_sampling, args.seed), strict=False):
+            if stop.asked():
+                raise Stopped(f"stopped by {stop.name()} at step {number}; {args.log} is as it was")
+            loss = step(planes, truth)
+            if number % 1000 == 0:
+                cli.detail(f"step {number}: loss {float(loss):.3f}")
+            progress.step()
+
+
+def losses(net: "ChromaNet", some: "Sequence[Example]") -> "Floats":
+    """Mean squared errors of examples: [2 (Cb, Cr), 2 (as decoded, by the net)], squared grey levels."""
+    import numpy as np
+
+    from car import levels
+
+    rows = []
+    for planes, truth in some:
+        wanted = levels.in_levels(truth)
+        made = net(planes[np.newaxis]).numpy()[0]
+        rows.append([np.square(wanted).mean(axis=(0, 1)), np.square(made - wanted).mean(axis=(0, 1))])
+    return np.mean(rows, axis=0).T
+
+
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, measure and save. Returns the exit status."""
+    args = arguments(argv)
+    cli.load_tensorflow()
+    import model_car
+    from car import chroma_net, jpeg, weights
+
+    trained = weights.load(args.log)
+    bank = {None: trained, jpeg.coarseness_of_quality(args.quality): trained}
+    corrector = model_car.make_corrector(bank, ignore_history=True, precision="bfloat16")
+    seen, unseen = (
+        [
+            examples(corrector, folders, args.quality, args.shrink * smaller, sampling)
+            for sampling, smaller, _ in SAMPLINGS
+        ]
+        for folders in (args.folders, [args.val])
+    )
+    if not all(seen) or not all(unseen):
+        raise UserError("the folders hold no colour images that are large enough")
+    net = chroma_net.ChromaNet(args.seed)
+    train(net, seen, args)
+    for (sampling, _, _), some in zip(SAMPLINGS, unseen, strict=True):
+        told = [
+            f"{name} {before:.3f} -> {after:.3f}"
+            for name, (before, after) in zip(("Cb", "Cr"), losses(net, some), strict=True)
+        ]
+        cli.say(f"{sampling}, validation: mean squared error of {', '.join(told)}")
+    parameters = [(kernel.numpy(), bias.numpy()) for kernel, bias in net.parameters()]
+    weights.save_chroma(args.log, parameters)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,8 @@
 The record's schema, and the files that hold records, are in car/records.py.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,12 +18,27 @@ ALL_TURNS: Turns = tuple(range(8))
 SHUFFLE_BYTES = 256 * 2**20  # memory for shuffling; more than this buys no better mixing
 
 
-def shuffled_records(records: RecordSet, seed: tf.Tensor) -> tf.data.Dataset:
-    """All serialized records once, patches (not batches) shuffled. seed: int64 scalar tensor."""
-    files = tf.data.Dataset.from_tensor_slices([str(file.path) for file in records.files])
+Read = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.data.Dataset]  # (path, first place, count) of a file
+
+
+def read_records(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+    """The serialized records of a file."""
+    return tf.data.TFRecordDataset(path, buffer_size=2**20)
+
+
+def count_records(path: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+    """In place of each record of a file its place in the set, from 0."""
+    return tf.data.Dataset.range(first, first + count)
+
+
+def shuffled_records(records: RecordSet, seed: tf.Tensor, read: Read = read_records) -> tf.data.Dataset:
+    """All records once, patches (not batches) shuffled, as `read` gives them. seed: int64 scalar tensor."""
+    counts = np.array([file.count for file in records.files], np.int64)
+    paths = [str(file.path) for file in records.files]
+    files = tf.data.Dataset.from_tensor_slices((paths, counts.cumsum() - counts, counts))
     files = files.shuffle(len(records.files), seed=seed, reshuffle_each_iteration=False)
     mixed = files.interleave(
-        lambda path: tf.data.TFRecordDataset(path, buffer_size=2**20),
+        read,
         cycle_length=min(16, len(records.files)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
@@ -86,6 +103,12 @@ def validation_batches(records: RecordSet, patches: int, batch_size: int) -> tf.
     """
     chosen = shuffled_records(records, tf.constant(1, tf.int64)).take(patches)
     return chosen.batch(batch_size).map(lambda batch: parse_batch(batch, records.side)).cache()
+
+
+def validation_places(records: RecordSet, patches: int) -> list[int]:
+    """The place in the set, from 0, of each of the records that validation_batches gives."""
+    chosen = shuffled_records(records, tf.constant(1, tf.int64), count_records).take(patches)
+    return [int(place) for place in chosen.as_numpy_iterator()]
 
 
 def distributed(

@@ -18,7 +18,7 @@ import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from car import cli, files, split, stop
 from car.errors import BadImage, Stopped, UserError, some_of
@@ -153,7 +153,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     with records.naming(args.records), files.whole_folder(folder, names) as partial:
         writer = records.RecordWriter(partial, which, args.patch_size)
         depth = levels.Depth(args.bits)
-        bad, small, digests, coarsenesses = write_records(chosen, writer, args, depth)
+        bad, small, digests, coarsenesses, patches = write_records(chosen, writer, args, depth)
         if writer.total == 0:
             why = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
             raise UserError(f"no image of the {which} set gave a patch: {why}")
@@ -174,6 +174,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
             "sums": {name: records.frames_of(partial / name).sum for name in writer.counts},
             "mse": writer.mse,
             "digests": digests,
+            "patches": patches,
         }
         known = [coarseness for coarseness in coarsenesses if coarseness is not None]
         if len(known) == len(coarsenesses):
@@ -244,21 +245,26 @@ def choose_set(
     return sets, sorted(chosen, key=lambda source: rank[source.name])
 
 
+class Written(NamedTuple):
+    """What came of the images of a set."""
+
+    bad: list[str]  # names
+    small: list[str]
+    digests: dict[str, str]  # {name: digest of its pixels}
+    coarsenesses: set[float | None]  # of the JPGs that gave a patch: None among them where one codes no luma
+    patches: dict[str, int]  # {name: how many}, in the order of the records
+
+
 def write_records(
     chosen: list["Source"], writer: "RecordWriter", args: argparse.Namespace, depth: "Depth"
-) -> tuple[list[str], list[str], dict[str, str], set[float | None]]:
+) -> Written:
     """Write the patches of the chosen images.
 
-    Returns (names of the bad ones, of the small ones, {name: digest of its pixels}, how coarse the JPGs are
-    that gave a patch: None among them where one codes no luma). Raises Stopped after the image in hand where
-    a signal asked for it.
+    Raises Stopped after the image in hand where a signal asked for it.
     """
     from car import tiles
 
-    bad: list[str] = []
-    small: list[str] = []
-    digests: dict[str, str] = {}
-    coarsenesses: set[float | None] = set()
+    bad, small, digests, coarsenesses, patches = made = Written([], [], {}, set(), {})
     with cli.Progress(len(chosen), "images") as progress:
         for source in chosen:
             if stop.asked():
@@ -286,10 +292,12 @@ def write_records(
                 writer.write(*(tiles.patches(plane, args.patch_size, args.stride) for plane in (jpg, bmp)))
                 if writer.total > already:
                     coarsenesses.add(coarseness)
+            if writer.total > before:  # images of one name, of several folders, follow each other
+                patches[source.name] = patches.get(source.name, 0) + writer.total - before
             cli.detail(f"{source.name}: {writer.total - before} patches")
             progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
     writer.close()
-    return bad, small, digests, coarsenesses
+    return made
 
 
 def read_pairs(source: "Source", args: argparse.Namespace, depth: "Depth") -> list["Pair"]:

@@ -1,22 +1,26 @@
 """Look at the records that the loaders wrote, and verify every one of them.
 
     python read_tfrecord.py WORKDIR tfrecords/train
-    python read_tfrecord.py WORKDIR tfrecords/train --sheet pairs.png
+    python read_tfrecord.py WORKDIR tfrecords/train --sheet pairs.png --report looked_at
 
 Prints files, records, grey-level ranges, and MSE and PSNR of the JPG patches against the BMP
 ones. A damaged file is named with the record. --sheet draws pairs from all over the set, JPG |
-BMP | difference.
+BMP | difference: such as have something on them, with the names of their images where
+split.json tells them. --report writes a page of the same, with the pairs that compression
+changed most.
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from car import cli
+from car import cli, split
 
 if TYPE_CHECKING:  # it loads TensorFlow, which --help needs not
-    from car.records import RecordFile
+    from car.records import RecordFile, RecordSet
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,6 +30,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("records", help="folder of record files, joined to WORKDIR")
     parser.add_argument(
         "--sheet", metavar="FILE.png", help="draw pairs of patches into this file, joined to WORKDIR"
+    )
+    parser.add_argument(
+        "--report", metavar="FOLDER", help="write a page into this folder, joined to WORKDIR: index.html"
     )
     args = cli.parse(parser, argv, inputs=["records"])
     if args.sheet and not args.sheet.lower().endswith(".png"):
@@ -47,19 +54,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Verify, print, draw. Returns the exit status."""
     args = arguments(argv)
     cli.load_tensorflow()
-    from car import figures, pictures, records
+    from car import figures, patch_page, records
 
     found = records.check_records(args.records, lambda file: cli.say(describe(file)))
     cli.say(
         f"{args.records}: {len(found.files)} files, {found.total} records of {found.side}x{found.side}, "
         f"all whole; MSE {found.mse:.3f}, PSNR {figures.psnr(found.mse):.2f} dB"
     )
+    written = split.read(args.records)
     if args.sheet:
-        sheet = args.workdir / args.sheet
-        pairs = records.spread_pairs(found, pictures.SHEET_COLUMNS * pictures.SHEET_ROWS)
-        pictures.save_png(sheet, pictures.sheet_of_pairs(*pairs))
-        cli.say(f"sheet: {sheet}")
+        draw_sheet(args.workdir / args.sheet, found, written)
+    if args.report:
+        folder = args.workdir / args.report
+        folder.mkdir(parents=True, exist_ok=True)
+        read = functools.partial(records.all_pairs, found)
+        cli.say(f"page: {patch_page.write_records(folder, args.records, found, written, read)}")
     return 0
+
+
+def draw_sheet(path: Path, found: "RecordSet", written: split.Split | None) -> None:
+    """Draw pairs from all over a set, such as have something on them. written: what split.json says."""
+    from car import patch_page, pictures, records
+
+    contrast = patch_page.measure(records.all_pairs(found)).contrast
+    places = patch_page.typical(contrast, pictures.SHEET_COLUMNS * pictures.SHEET_ROWS)
+    pairs = patch_page.pick(records.all_pairs(found), places)
+    pictures.save_png(path, pictures.sheet_of_pairs(*pairs, split.images_of(written, places)))
+    cli.say(f"sheet: {path}")
 
 
 if __name__ == "__main__":

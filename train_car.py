@@ -8,6 +8,7 @@ patches, Adam at a constant 0.001. --residual trains the net that learns the art
 it is the one to use. Stopped or killed, the same command goes on where it was. WORKDIR/log
 receives the best weights by validation (model_checkpoint*), the state to go on from (state/),
 losses.csv, losses.png, and what TensorBoard shows: tensorboard --logdir WORKDIR/log
+--report writes WORKDIR/log/index.html, a page of the losses and of patches, at each validation.
 
 On several machines start the same command on each with TF_CONFIG set; log must then lie on a
 disk that all of them see. --batch-size is the batch of all machines together.
@@ -15,10 +16,9 @@ disk that all of them see. --batch-size is the batch of all machines together.
 
 import argparse
 import contextlib
-import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, onc
     import tensorflow as tf
 
     from car import jpeg, records, training_run, training_step
-    from car.arrays import Floats
+    from car.arrays import Doubles, Floats
 
 LOCK_FILE = ".car.lock"
 VALIDATION_PIXELS_AT_A_TIME = 2**16  # in one batch of a validation, at the most
@@ -107,6 +107,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="a fixed choice of this many validation patches (2000)",
     )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write log/index.html: losses, the worst and typical patches",
+    )
     args = cli.parse(parser, argv, inputs=["train", "val"], outputs=["log"])
     if any(args.log.resolve() == records.resolve() for records in (args.train, args.val)):
         parser.error("log must be another folder than the records")
@@ -135,26 +140,31 @@ class Work(NamedTuple):
 
     next_batch: Callable[[], "training_step.Batch"]
     train_step: Callable[["training_step.Batch"], "training_step.StepResult"]
-    validate: Callable[[int], list[float]]  # of a step -> val loss, JPG's MSE, the same of the inner pixels
+    validate: Callable[[int], "Doubles"]  # of a step -> [N, 4]: loss, JPG's MSE, the same of the inner pixels
     show: Callable[["training_run.Row"], None]  # in TensorBoard
+    report: Callable[["Doubles"], None]  # what validate gave, on the page
 
 
 def train(args: argparse.Namespace, run: "training_run.Run", work: Work) -> int:
     """The loop. Returns the exit status: 0, or 128 + the signal that ended it early."""
+    from car import training_step
+
     with cli.Progress(args.steps, "steps", done=run.step) as progress:
         saved_at = progress.seconds
         # From step 0 on: what a run began with counts among its best weights.
         for step in range(run.step + 1 if run.begun else 0, args.steps + 1):
             if step:
                 loss, jpg_mse, sane = (value.numpy() for value in work.train_step(work.next_batch()))
-                check_finite(loss, step, args.log, sane)
+                training_step.check_finite(loss, step, args.log, sane)
                 run.count(step, loss, jpg_mse)
                 progress.step(note=f"loss {loss:.2f}")
                 cli.detail(f"step {step:6}   batch {loss:.3f} (JPG {jpg_mse:.3f})")
             at_row = step % args.val_every == 0 or step == args.steps
             if at_row:
-                row = run.add_row(*work.validate(step))
+                errors = work.validate(step)
+                row = run.add_row(*errors.mean(axis=0).tolist())
                 work.show(row)
+                work.report(errors)
                 cli.say(str(row))
             if at_row or stop.asked() or progress.seconds - saved_at > SECONDS_BETWEEN_STATES:
                 run.save()
@@ -193,16 +203,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             split.write(args.log, train_split)
         coarseness = split.coarseness_of(train_split) if train_split else None
         run = begin(args, strategy, chief, coarseness)
-        if run.step >= args.steps:
-            status = 0
+        status, finished = 0, run.step >= args.steps
+        if finished:
             cli.say(f"finished: {args.log} is at step {run.step}; a larger --steps goes on")
-        else:
-            if run.begun:
-                cli.say(f"going on after step {run.step}")
+        elif run.begun:
+            cli.say(f"going on after step {run.step}")
+        if args.report or not finished:
             with workers.in_company(cluster), training_run.summaries(run) as send:
                 work = prepare(args, strategy, run, train_set, val_set, table, send)
-                stop.hold("step")
-                status = train(args, run, work)
+                if finished:
+                    work.report(work.validate(run.step))
+                else:
+                    stop.hold("step")
+                    status = train(args, run, work)
         if chief and run.rows:
             # Again where finished: a kill may have come before it.
             pictures.draw_losses(args.log / training_run.PICTURE_FILE, run.rows)
@@ -270,32 +283,6 @@ def common_table(
             f"and --patch-size and --stride of the loaders must be multiples of {jpeg.BLOCK}"
         )
     return jpeg.table_of_quality(quality[0])
-
-
-def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
-    """Raise UserError where a loss is NaN or infinite, or a weight is: further steps could not mend it."""
-    if not (math.isfinite(loss) and sane):
-        what = "a weight is huge or no number" if math.isfinite(loss) else f"the loss is {loss}"
-        raise UserError(
-            f"{what} at step {step}; stopped. What {log} holds of the steps before is kept; "
-            f"train into a new log folder with a lower --learning-rate"
-        )
-
-
-def check_alive(dead_parts: Iterable[str], step: int, log: Path) -> None:
-    """Raise UserError where a part of the net is 0 for all patches: no step could mend it.
-
-    dead_parts: for each batch what is 0 there, empty for a net alive (model_car.dead_part).
-    """
-    dead = ""
-    for dead in dead_parts:
-        if not dead:
-            return
-    raise UserError(
-        f"the net is dead at step {step}: {dead}, so that nothing more can be learned; stopped. What {log} "
-        f"holds of the steps before is kept; train into a new log folder with another --seed or a lower "
-        f"--learning-rate"
-    )
 
 
 # ---- what the loop calls -------------------------------------------------------------------
@@ -402,16 +389,40 @@ def prepare(
     patches_at_a_time = max(1, VALIDATION_PIXELS_AT_A_TIME // val_set.side**2)
     val_batches = car_ds_loader.validation_batches(val_set, args.val_patches, patches_at_a_time)
     borders = args.loss_border, inner_border(args.loss_border, val_set.side, args.by_header)
-    mean_losses = training_step.make_validate(errors, val_batches, borders, whole)
+    errors_of_each = training_step.make_validate(errors, val_batches, borders, whole)
 
-    def validate(step: int) -> list[float]:
-        losses = mean_losses()
-        check_finite(losses[0], step, args.log)
-        check_alive((model_car.dead_part(net, jpg) for jpg, _ in val_batches), step, args.log)
-        return losses
+    def validate(step: int) -> "Doubles":
+        found = errors_of_each()
+        training_step.check_finite(float(found[:, 0].mean()), step, args.log)
+        training_step.check_alive((model_car.dead_part(net, jpg) for jpg, _ in val_batches), step, args.log)
+        return found
 
     shown = next(iter(val_batches))
-    return Work(next_batch, train_step, validate, lambda row: send(row, shown))
+    report = reporting(args, run, train_set, val_set, val_batches)
+    return Work(next_batch, train_step, validate, lambda row: send(row, shown), report)
+
+
+def reporting(
+    args: argparse.Namespace,
+    run: "training_run.Run",
+    train_set: "records.RecordSet",
+    val_set: "records.RecordSet",
+    val_batches: "tf.data.Dataset",
+) -> Callable[["Doubles"], None]:
+    """The function that writes the page by what a validation found; without --report it does nothing."""
+    import car_ds_loader
+    from car import patch_page
+
+    if not (args.report and run.chief):
+        return lambda errors: None
+    places = car_ds_loader.validation_places(val_set, args.val_patches)
+    read = val_batches.as_numpy_iterator
+    validated = patch_page.Validated(val_set, split.read(args.val), places, read)
+    settings = settings_of(args, train_set, val_set)
+    page = patch_page.TrainingPage(
+        args.log, settings, args.steps, validated, lambda jpg: run.net(jpg).numpy()
+    )
+    return lambda errors: page.write(run.rows, errors)
 
 
 if __name__ == "__main__":

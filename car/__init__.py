@@ -12,7 +12,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     foreign  history                the same of PNG, WebP, TIFF and BMP; which earlier saving a picture had;
     images  split  weights          open and decode; train, val, test; a set of weights as plain arrays;
     choice  limits  figures         which weights a plane gets; how far a change may go; MSE, PSNR, SSIM;
-    journal  output                 what was written into a folder of results; a picture in each format;
+    journal  output  page           what was written into a folder of results; a picture in each format; pages
     correct  chroma_net             one image (the Corrector); the net of chroma in TensorFlow;
     records                         record files written, read, verified;
     pictures  pairs                 all that is drawn; pairs of planes to train on;
@@ -21,5 +21,6 @@ A module may import those of the lines above its own, and no other: `lint-import
     saying  report                  what came of a run, and all that is said of it; a page that shows it;
     folder  training_step           a folder corrected; a step of training, compiled;
     preview                         what a run would do, without it;
-    training_run  workers           a training on disk; the processes that train together
+    training_run  workers           a training on disk; the processes that train together;
+    patch_page                      the pages of a training and of records, and which patches they show
 """

@@ -12,10 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from car import levels
 from car.arrays import Pixels
+from car.errors import printable
 from car.files import whole_file
 
 SHEET_COLUMNS, SHEET_ROWS = 3, 6  # pairs on a sheet of patches
 SHEET_TITLES = ("JPG", "BMP", "JPG - BMP, 4 times")
+GAP, HEAD = 8, 18  # pixels of a sheet: between its panels, and for their titles
 SHOWN_PATCH_SIDE = 128  # pixels; smaller patches are magnified by a whole number
 PLOT_WIDTH, PLOT_HEIGHT = 900, 520  # pixels
 OVERSAMPLING = 2  # drawn so many times as large, then reduced: smooth lines
@@ -37,19 +39,19 @@ def side_by_side(panels: Sequence[Pixels], titles: Sequence[str]) -> Image.Image
 
     A panel has at least the width of its title.
     """
-    gap, head, font = 8, 18, ImageFont.load_default()
+    font = ImageFont.load_default()
     widths = [
         max(panel.shape[1], math.ceil(font.getlength(title)))
         for panel, title in zip(panels, titles, strict=True)
     ]
     sheet = Image.new(
-        "RGB", (sum(widths) + gap * len(widths) + gap, panels[0].shape[0] + head + gap), "white"
+        "RGB", (sum(widths) + GAP * len(widths) + GAP, panels[0].shape[0] + HEAD + GAP), "white"
     )
-    draw, x = ImageDraw.Draw(sheet), gap
+    draw, x = ImageDraw.Draw(sheet), GAP
     for panel, title, width in zip(panels, titles, widths, strict=True):
         draw.text((x, 3), title, fill="black", font=font)
-        sheet.paste(Image.fromarray(panel).convert("RGB"), (x, head))
-        x += width + gap
+        sheet.paste(Image.fromarray(panel).convert("RGB"), (x, HEAD))
+        x += width + GAP
     return sheet
 
 
@@ -58,17 +60,34 @@ def difference(after: Pixels, before: Pixels, gain: int = 4) -> Pixels:
     return np.clip(128 + gain * (after.astype(np.int16) - before), 0, 255).astype(np.uint8)
 
 
-def sheet_of_pairs(jpg: Pixels, bmp: Pixels) -> Image.Image:
-    """A sheet of pairs of patches, uint8 [N, side, side] each: JPG, BMP and their difference."""
+def sheet_of_pairs(jpg: Pixels, bmp: Pixels, names: Sequence[str] = ()) -> Image.Image:
+    """A sheet of pairs of patches, uint8 [N, side, side] each: JPG, BMP and their difference.
+
+    names: of the images that they are from, written below them, as far as there is room.
+    """
+    below = 16 if any(names) else 4  # pixels
     zoom = max(1, SHOWN_PATCH_SIDE // jpg.shape[-1])
     panels = []
     for first in range(0, len(jpg), SHEET_ROWS):
         some = slice(first, first + SHEET_ROWS)
         for patches in (jpg[some], bmp[some], difference(jpg[some], bmp[some])):
             shown = patches.repeat(zoom, axis=1).repeat(zoom, axis=2)
-            framed = np.pad(shown, ((0, SHEET_ROWS - len(shown)), (0, 4), (0, 0)), constant_values=255)
+            framed = np.pad(shown, ((0, SHEET_ROWS - len(shown)), (0, below), (0, 0)), constant_values=255)
             panels.append(np.concatenate(framed))
-    return side_by_side(panels, SHEET_TITLES * (len(panels) // len(SHEET_TITLES)))
+    sheet = side_by_side(panels, SHEET_TITLES * (len(panels) // len(SHEET_TITLES)))
+    across, down = (sheet.width - GAP) // (len(panels) // len(SHEET_TITLES)), zoom * jpg.shape[-1]
+    for place, name in enumerate(names):
+        column, row = divmod(place, SHEET_ROWS)
+        write_cut(sheet, name, GAP + column * across, HEAD + row * (down + below) + down + 1, across - GAP)
+    return sheet
+
+
+def write_cut(image: Image.Image, text: str, x: int, y: int, width: int) -> None:
+    """Write a line on a picture, of what is too long for that width its end, all in pixels."""
+    font, shown = ImageFont.load_default(), printable(text)
+    while font.getlength(shown) > width:
+        shown = "..." + shown.removeprefix("...")[1:]
+    ImageDraw.Draw(image).text((x, y), shown, fill="black", font=font)
 
 
 def comparison(before: Pixels, after: Pixels, truth: Pixels | None) -> Image.Image:

@@ -20,14 +20,14 @@ import numpy as np
 import tensorflow as tf
 
 from car import files, split
-from car.arrays import Pixels
+from car.arrays import Integers, Pixels
 from car.errors import UserError, reason_of
 
 JPG, BMP = "train/image1", "train/image2"  # the val files use the same two names
 RECORDS_PER_FILE = 10_000
 FEATURES = {name: tf.io.FixedLenFeature([], tf.string) for name in (JPG, BMP)}
 RECORDS_AT_A_TIME = 500  # while checking
-PIXELS_AT_A_TIME = 2**18  # of patches that are written
+PIXELS_AT_A_TIME = 2**18  # of patches that are written, or looked at
 
 
 @contextlib.contextmanager
@@ -335,10 +335,10 @@ def check_records(folder: Path, watch: Callable[[RecordFile], None] = lambda fil
     return RecordSet(tuple(checked), side)
 
 
-def spread_pairs(records: RecordSet, count: int) -> tuple[Pixels, Pixels]:
-    """Pairs (jpg, bmp), uint8 [N, side, side] each, evenly spread over a RecordSet."""
-    stride = max(1, records.total // count)
-    dataset = tf.data.TFRecordDataset([str(file.path) for file in records.files])
-    batch = next(iter(dataset.shard(stride, 0).take(count).batch(count)))
-    jpg, bmp = (patches.numpy().astype(np.uint8)[..., 0] for patches in parse_batch(batch, records.side))
-    return jpg, bmp
+def all_pairs(records: RecordSet) -> Iterator[tuple[Integers, Integers]]:
+    """All pairs of a set in order, some at a time: (jpg, bmp), int16 [N, side, side, 1] each."""
+    at_a_time = min(RECORDS_AT_A_TIME, max(1, 2 * PIXELS_AT_A_TIME // records.side**2))
+    dataset = tf.data.TFRecordDataset([str(file.path) for file in records.files], buffer_size=2**23)
+    for batch in dataset.batch(at_a_time):
+        jpg, bmp = (patches.numpy() for patches in parse_batch(batch, records.side))
+        yield jpg, bmp

@@ -1,10 +1,9 @@
-// The page of results: what car/report.py wrote, shown. Names of files are text here and never become markup:
-// elements are made one by one, and the page's policy forbids the rest.
+// What the three pages share: a list of cards of which only those in view are there, the slider, looking closer, charts.
+// Names of files are text here and never become markup: elements are made one by one, and the page's policy
+// forbids the rest. What differs, report_pictures.js and report_patches.js hand to begin().
 "use strict";
 
-const SIDE = 96; // of a crop at the most, in pixels: car/thumbnails.py
-const GAP = 12, NARROWEST_CARD = 280, ROWS_BEYOND = 2, MOST_PRINTED = 1000;
-const KINDS = { all: "all", corrected: "corrected", unchanged: "unchanged", "left out": "left out" };
+const GAP = 12, NARROWEST_CARD = 280, NARROWEST_WITH_TAGS = 140, ROWS_BEYOND = 2, MOST_PRINTED = 1000;
 const SVG = "http://www.w3.org/2000/svg";
 const at = (id) => document.getElementById(id);
 
@@ -19,6 +18,13 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+function draw(tag, properties, text) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
 // A name in any script, whichever way it runs, without turning what stands beside it.
 const named = (text) => make("bdi", {}, readable(text));
 
@@ -27,57 +33,23 @@ const readable = (text) => text.replace(/[\uD800-\uDFFF]/gu, "\uFFFD").replace(/
 
 // ---- the data ----------------------------------------------------------------------------
 
-// The pictures of all parts of the work, each as an object by the columns' names.
-function entriesOf(parts) {
-  const entries = [];
-  for (const part of parts) {
-    for (const values of part.rows) {
-      const entry = { part };
-      part.columns.forEach((column, place) => { entry[column] = values[place]; });
-      const found = entry.figures && Object.fromEntries(part.figure_columns.map((name, i) => [name, entry.figures[i]]));
-      entry.found = found;
-      entry.change = entry.changes?.[0] ?? NaN;
-      entry.gain = found ? finite(found.psnr_after - found.psnr_before) : NaN;
-      entries.push(entry);
-    }
-  }
-  const compare = new Intl.Collator("en", { numeric: true }).compare;
-  entries.sort((a, b) => compare(a.name, b.name) || (a.name < b.name ? -1 : 1));
+// The rows of what Python wrote, each as an object by the columns' names, in their order.
+function entriesOf(part) {
+  return part.rows.map((values) => {
+    const entry = { part };
+    part.columns.forEach((column, place) => { entry[column] = values[place]; });
+    return entry;
+  });
+}
+
+function ranked(entries) {
   entries.forEach((entry, rank) => { entry.rank = rank; });
   return entries;
 }
 
+const collated = new Intl.Collator("en", { numeric: true }).compare;
+const byRank = (a, b) => a.rank - b.rank;
 const finite = (number) => (Number.isFinite(number) ? number : NaN);
-
-// A path as part of an address. Python holds a byte that is no UTF-8 as U+DC80 and above.
-function address(path) {
-  let told = "";
-  for (const sign of path) {
-    const code = sign.codePointAt(0);
-    const isByte = code >= 0xdc80 && code <= 0xdcff;
-    told += sign === "/" ? "/" : isByte ? `%${(code - 0xdc00).toString(16)}` : code >= 0xd800 && code <= 0xdfff ? "%EF%BF%BD" : encodeURIComponent(sign);
-  }
-  return told;
-}
-
-const resultOf = (entry) => entry.status !== "left out" && `./${address(entry.name + entry.part.result_end)}`;
-const sheetOf = (entry) => entry.part.sheet_end && resultOf(entry) && `./${address(entry.name + entry.part.sheet_end)}`;
-const sourceOf = (entry) => entry.source && (entry.part.base.startsWith("file:") ? entry.part.base : `./${address(entry.part.base)}`) + `/${address(entry.source)}`;
-
-function linksOf(entry) {
-  const links = [["original", sourceOf(entry)], ["result", resultOf(entry)], ["sheet", sheetOf(entry)]];
-  return links.filter(([, href]) => href).map(([word, href]) => make("a", { href, target: "_blank", rel: "noopener", aria: { label: `${word} of ${readable(entry.name)}` } }, word));
-}
-
-const ORDERS = {
-  "name": (a, b) => a.rank - b.rank,
-  "least gain first": byNumber((entry) => entry.gain),
-  "most gain first": byNumber((entry) => -entry.gain),
-  "most changed first": byNumber((entry) => -entry.change),
-  "least changed first": byNumber((entry) => entry.change),
-  "lowest quality first": byNumber((entry) => entry.quality ?? NaN),
-  "largest first": byNumber((entry) => (entry.size ? -entry.size[0] * entry.size[1] : NaN)),
-};
 
 // By a number, those that have none behind all others.
 function byNumber(number) {
@@ -94,41 +66,12 @@ const told = (number, digits) => (Number.isFinite(number) ? number.toFixed(digit
 const signed = (number, digits) => (number >= 0 ? "+" : "\u2212") + Math.abs(number).toFixed(digits);
 const counted = (number) => number.toLocaleString("en");
 
-function qualityOf(entry) {
-  return entry.quality === null ? "" : `${entry.tables === "standard" ? "" : "about "}quality ${entry.quality}`;
+function table(head, rows) {
+  const body = rows.map(([name, ...texts]) => make("tr", {}, make("th", { scope: "row" }, name), ...texts.map((text) => make("td", {}, text))));
+  return make("table", {}, make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...body));
 }
 
-function inShort(entry) {
-  const words = [entry.size && `${entry.size[0]} \u00d7 ${entry.size[1]}`, qualityOf(entry)];
-  if (!Number.isNaN(entry.change)) words.push(`mean change ${told(entry.change, 2)}`);
-  if (!Number.isNaN(entry.gain)) words.push(`PSNR ${signed(entry.gain, 2)} dB`);
-  return words.filter(Boolean).join(" \u00b7 ");
-}
-
-const MEASURES = [["MSE", "mse", 2], ["PSNR, dB", "psnr", 2], ["SSIM", "ssim", 4], ["RGB PSNR, dB", "rgb_psnr", 2]];
-
-function measures(rows, caption) {
-  const body = rows.map(([name, before, after, digits]) => make("tr", {}, make("th", { scope: "row" }, name), ...[told(before, digits), told(after, digits), Number.isFinite(after - before) ? signed(after - before, digits) : ""].map((text) => make("td", {}, text))));
-  const head = make("tr", {}, ...[caption, "before", "after", "change"].map((text) => make("th", { scope: "col" }, text)));
-  return make("table", {}, make("thead", {}, head), make("tbody", {}, ...body));
-}
-
-function facts(entry) {
-  const planes = ["luma", "Cb", "Cr"], own = new Set(["key", "source", "crops", "name", "figures", "tables", "changes", "weights", "part", "found", "change", "gain", "rank"]);
-  const lines = [["status", entry.why ? `${entry.status}: ${entry.why}` : entry.status]];
-  if (entry.size) lines.push(["size", `${entry.size[0]} \u00d7 ${entry.size[1]} pixels`]);
-  if (qualityOf(entry)) lines.push(["quality found", qualityOf(entry)]);
-  const used = planes.map((plane, i) => entry.weights?.[i] && `${plane}: ${entry.weights[i]}`).filter(Boolean);
-  if (used.length) lines.push(["weights", used.join("; ")]);
-  const changes = planes.map((plane, i) => entry.changes?.[i] != null && `${plane} ${told(entry.changes[i], 2)}`).filter(Boolean);
-  if (changes.length) lines.push(["mean change", `${changes.join(", ")} grey levels`]);
-  for (const column of entry.part.columns) { // the rest by its own name, further columns too
-    if (!own.has(column) && !["status", "why", "size", "quality"].includes(column) && entry[column] != null && entry[column] !== "") lines.push([column, column === "seconds" ? `${told(entry.seconds, 2)}` : readable(String(entry[column]))]);
-  }
-  const list = make("dl", {}, ...lines.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, readable(text))]));
-  const rows = entry.found ? MEASURES.map(([name, key, digits]) => [name, entry.found[`${key}_before`], entry.found[`${key}_after`], digits]).filter((row) => !Number.isNaN(row[1])) : [];
-  return [make("p", { className: "links" }, ...linksOf(entry)), ...(rows.length ? [measures(rows, "against the clean picture")] : []), list];
-}
+const described = (lines) => make("dl", {}, ...lines.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, readable(text))]));
 
 // ---- the slider --------------------------------------------------------------------------
 
@@ -141,48 +84,48 @@ function panel(entry, source, { column = 0, columns = 1, row = 0, rows = 1, rati
   return make("div", { className: `panel ${name}`, css: { "--ratio": ratio } }, image);
 }
 
-function slider(entry, before, after, width, height) {
-  const control = make("input", { type: "range", min: 0, max: 100, step: 1, value: 50, aria: { label: `Before and after of ${readable(entry.name)}`, valuetext: "50 % before" } });
-  const frame = make("div", { className: "frame", css: { width: `${width}px`, height: `${height}px` } }, after, before,
-    make("span", { className: "line" }), make("span", { className: "tag left", aria: { hidden: true } }, "before"), make("span", { className: "tag right", aria: { hidden: true } }, "after"), control);
+function slider(entry, before, after, width, height, [one, other] = ["before", "after"]) {
+  const control = make("input", { type: "range", min: 0, max: 100, step: 1, value: 50, aria: { label: `${one[0].toUpperCase()}${one.slice(1)} and ${other} of ${readable(entry.name)}`, valuetext: `50 % ${one}` } });
+  const tags = width < NARROWEST_WITH_TAGS ? [] : [["left", one], ["right", other]].map(([side, word]) => make("span", { className: `tag ${side}`, aria: { hidden: true } }, word));
+  const frame = make("div", { className: "frame", css: { width: `${width}px`, height: `${height}px` } }, after, before, make("span", { className: "line" }), ...tags, control);
   control.addEventListener("input", () => {
     frame.style.setProperty("--at", `${control.value}%`);
-    control.setAttribute("aria-valuetext", `${control.value} % before`);
+    control.setAttribute("aria-valuetext", `${control.value} % ${one}`);
   });
   return frame;
 }
 
-const previewOf = (entry) => `report/${entry.key}.jpg`;
-const cropsOf = (entry) => `report/${entry.key}.webp`;
+// A row of pixels drawn in one file, the same place in each column, magnified without smoothing. cells: { source, row,
+// rows, words: what each column is, size: [width, height] of one, told: a line }.
+const sidesOf = (cells, zoom) => ({ width: `${cells.size[0] * zoom}px`, height: `${cells.size[1] * zoom}px` });
+const underlined = (word, ...drawn) => make("figure", { className: "pixels" }, ...drawn, make("figcaption", {}, word));
 
-// The largest size of a picture's shape that fits, no more than 8 times its own.
-function fitted([width, height], across, down) {
-  const scale = Math.min(across / width, down / height, 8);
-  return [Math.max(1, width * scale), Math.max(1, height * scale)];
+function cell(entry, cells, column, name) {
+  const { source, row, rows, words, size } = cells;
+  return panel(entry, source, { column, columns: words.length, row, rows, ratio: size[0] / size[1], label: words[column], name });
 }
 
-function whole(entry, across, down) {
-  const [width, height] = fitted(entry.size, across, down), ratio = entry.size[0] / entry.size[1];
-  const [before, after] = ["before", "after"].map((name, row) => panel(entry, previewOf(entry), { row, rows: 3, ratio, label: name, name }));
-  return slider(entry, before, after, width, height);
-}
+const still = (entry, cells, column, zoom) => underlined(cells.words[column], make("div", { css: sidesOf(cells, zoom) }, cell(entry, cells, column)));
 
-const WHY_NO_PREVIEW = "no preview: it was corrected by a run without --report";
+function closeUp(entry, cells, across) {
+  const zoom = Math.min(Number(at("zoom").value), across / cells.size[0]), [width, height] = cells.size.map((length) => length * zoom);
+  const moving = slider(entry, cell(entry, cells, 0, "before"), cell(entry, cells, 1, "after"), width, height, cells.words);
+  const difference = make("div", { className: "difference", css: sidesOf(cells, zoom) }, cell(entry, cells, 0), cell(entry, cells, 1));
+  return [underlined(cells.told, moving), underlined("what changed, 8 times as bright: black is nothing", difference), ...cells.words.slice(2).map((_, i) => still(entry, cells, i + 2, zoom))];
+}
 
 // ---- the list ----------------------------------------------------------------------------
 
+let page = null; // what differs from page to page: see begin()
 const list = { entries: [], shown: [], cards: new Map(), columns: 1, width: 0, stage: 0, height: 0, onPaper: false };
 
 function card(entry, place) {
-  const stage = make("div", { className: "stage", css: { height: `${list.stage}px` } });
-  if (entry.crops) stage.append(whole(entry, list.width - 2, list.stage));
-  else stage.append(make("p", {}, entry.status === "left out" ? "left out" : WHY_NO_PREVIEW));
+  const stage = make("div", { className: "stage", css: { height: `${list.stage}px` } }, page.stage(entry, list.width - 2, list.stage));
   const open = make("button", { type: "button", aria: { label: `Look closer at ${readable(entry.name)}` } }, "look closer");
   open.addEventListener("click", () => openViewer(place));
-  const status = make("p", {}, make("span", { className: "badge" }, entry.status), entry.why ? `: ${readable(entry.why)}` : "");
-  const text = make("div", { className: "told" }, make("h2", { title: readable(entry.name) }, named(entry.name)), status,
-    make("p", { className: "faint" }, inShort(entry)), make("div", { className: "links" }, ...(entry.size ? [open] : []), ...linksOf(entry)));
-  const element = make("article", { className: `card ${entry.status.replace(" ", "-")}`, aria: { setsize: list.shown.length, posinset: place + 1 } }, stage, text);
+  const text = make("div", { className: "told" }, make("h2", { title: readable(entry.name) }, named(entry.name)), ...page.lines(entry),
+    make("div", { className: "links" }, ...(page.opens(entry) ? [open] : []), ...page.links(entry)));
+  const element = make("article", { className: `card ${entry.kind.replaceAll(" ", "-")}`, aria: { setsize: list.shown.length, posinset: place + 1 } }, stage, text);
   element.setAttribute("role", "listitem");
   return element;
 }
@@ -191,8 +134,8 @@ function layOut() {
   const width = at("list").clientWidth, rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   list.columns = Math.max(1, Math.floor((width + GAP) / (NARROWEST_CARD + GAP)));
   list.width = (width - GAP * (list.columns - 1)) / list.columns;
-  list.stage = Math.round(list.width * 0.75);
-  list.height = list.stage + Math.round(11 * rem);
+  list.stage = Math.round(page.stageHeight(list.width - 2, rem));
+  list.height = list.stage + Math.round(page.textHeight * rem);
   at("list").style.setProperty("height", `${Math.ceil(list.shown.length / list.columns) * (list.height + GAP)}px`);
   clear();
   render();
@@ -229,75 +172,45 @@ function render() {
 
 function choose() {
   const words = at("filter").value.trim().toLowerCase(), kind = at("kinds").querySelector("[aria-pressed=true]").value;
-  list.shown = list.entries.filter((entry) => (kind === "all" || entry.status === kind) && entry.name.toLowerCase().includes(words)).sort(ORDERS[at("order").value]);
-  at("count").textContent = `${counted(list.shown.length)} of ${counted(list.entries.length)} pictures`;
+  list.shown = list.entries.filter((entry) => (kind === "all" || entry.kind === kind) && entry.name.toLowerCase().includes(words)).sort(page.orders[at("order").value]);
+  at("count").textContent = `${counted(list.shown.length)} of ${counted(list.entries.length)} ${page.things}`;
   layOut();
 }
 
 // ---- looking closer ----------------------------------------------------------------------
 
-const viewer = { place: 0, view: "whole" };
+const viewer = { place: 0, view: "" };
 
 function openViewer(place) {
-  Object.assign(viewer, { place, view: "whole" });
+  Object.assign(viewer, { place, view: "" });
   if (!at("viewer").open) at("viewer").showModal();
   drawViewer();
 }
 
 function drawViewer() {
-  const entry = list.shown[viewer.place], count = entry.crops?.length ?? 0;
-  const views = entry.crops ? { whole: "whole picture", changed: "what changed", ...Object.fromEntries(entry.crops.map((_, i) => [i, `crop ${i + 1}`])) } : {};
+  const entry = list.shown[viewer.place], views = page.views(entry);
+  const chosen = views.find(({ view }) => view === viewer.view) ?? views[0];
   at("viewer-name").replaceChildren(named(entry.name));
   at("previous").disabled = viewer.place === 0;
   at("next").disabled = viewer.place === list.shown.length - 1;
-  at("views").replaceChildren(...Object.entries(views).sort(([a], [b]) => order(a) - order(b)).map(([view, word]) => {
-    const button = make("button", { type: "button", value: view, aria: { pressed: String(viewer.view) === view } }, word);
+  at("views").replaceChildren(...(views.length > 1 ? views : []).map(({ view, word }) => {
+    const button = make("button", { type: "button", value: view, aria: { pressed: view === chosen.view } }, word);
     button.addEventListener("click", () => { viewer.view = view; drawViewer(); at("views").querySelector(`[value="${view}"]`).focus(); });
     return button;
   }));
-  at("zoom-field").hidden = !(viewer.view in (entry.crops ?? {}));
+  at("zoom-field").hidden = !chosen.zoomed;
   at("zoom-told").textContent = `${at("zoom").value} times`;
-  const across = at("viewer").clientWidth - 26;
-  if (!entry.crops) at("stage").replaceChildren(make("p", {}, WHY_NO_PREVIEW));
-  else if (viewer.view === "whole") at("stage").replaceChildren(whole(entry, across, innerHeight * 0.6));
-  else if (viewer.view === "changed") at("stage").replaceChildren(changed(entry, across));
-  else at("stage").replaceChildren(...crop(entry, Number(viewer.view), count, across));
-  at("facts").replaceChildren(...facts(entry));
+  at("stage").replaceChildren(...chosen.look(at("viewer").clientWidth - 26));
+  at("facts").replaceChildren(...page.facts(entry));
 }
 
-const order = (view) => ["whole", "changed"].indexOf(view) + (view in { whole: 0, changed: 0 } ? 0 : 3 + Number(view));
+// ---- charts ------------------------------------------------------------------------------
 
-function changed(entry, across) {
-  const [width, height] = fitted(entry.size, across, innerHeight * 0.6);
-  const shown = panel(entry, previewOf(entry), { row: 2, rows: 3, ratio: width / height, label: "what changed" });
-  const frame = make("div", { css: { width: `${width}px`, height: `${height}px` } }, shown);
-  return make("figure", {}, frame, make("figcaption", {}, "The mean change of each block of 8 \u00d7 8 pixels: black is none, white 16 grey levels and more."));
-}
-
-function crop(entry, row, rows, across) {
-  const zoom = Number(at("zoom").value), [width, height] = entry.size.map((length) => Math.min(SIDE, length));
-  const columns = entry.found ? 3 : 2, source = cropsOf(entry), ratio = width / height, [x, y] = entry.crops[row];
-  const scale = Math.min(zoom, across / width), sides = [width * scale, height * scale];
-  const part = (column, label, name) => panel(entry, source, { column, columns, row, rows, ratio, label, name });
-  const still = (column, word) => make("figure", { className: "pixels" }, make("div", { css: { width: `${sides[0]}px`, height: `${sides[1]}px` } }, part(column, word)), make("figcaption", {}, word));
-  const moving = make("figure", { className: "pixels" }, slider(entry, part(0, "before", "before"), part(1, "after", "after"), ...sides), make("figcaption", {}, `${width} \u00d7 ${height} pixels from ${x}, ${y}`));
-  const box = make("div", { className: "difference", css: { width: `${sides[0]}px`, height: `${sides[1]}px` } }, part(0, "before"), part(1, "after"));
-  const difference = make("figure", { className: "pixels" }, box, make("figcaption", {}, "what changed, 8 times as bright: black is nothing"));
-  return [moving, difference, ...(entry.found ? [still(2, "clean picture")] : [])];
-}
-
-// ---- the summary -------------------------------------------------------------------------
-
-function histogram(title, numbers, low, step, bars, digits) {
+// Of numbers that are finite; without a place given, bars of a round width.
+function histogram(title, numbers, [low, step, bars, digits] = barsOf(numbers)) {
   const counts = new Array(bars).fill(0);
   for (const number of numbers) counts[Math.min(bars - 1, Math.max(0, Math.floor((number - low) / step)))] += 1;
   const most = Math.max(...counts), [width, height] = [220, 100], across = width / bars;
-  const draw = (tag, properties, text) => {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
-    if (text !== undefined) element.textContent = text;
-    return element;
-  };
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height + 30}`, role: "img" }), words = [];
   counts.forEach((count, bar) => {
     const from = low + bar * step, words_of = `${told(from, digits)} to ${told(from + step, digits)}: ${counted(count)}`;
@@ -318,7 +231,7 @@ function histogram(title, numbers, low, step, bars, digits) {
 }
 
 // Bars of a round width that hold all numbers: at most ten.
-function bars(numbers) {
+function barsOf(numbers) {
   const low = numbers.reduce((a, b) => Math.min(a, b)), high = numbers.reduce((a, b) => Math.max(a, b));
   const least = Math.max((high - low) / 9, 0.01), power = 10 ** Math.floor(Math.log10(least));
   const step = [1, 2, 5, 10].map((times) => times * power).find((width) => width >= least * (1 - 1e-9));
@@ -326,50 +239,29 @@ function bars(numbers) {
   return [from, step, Math.max(1, Math.floor((high - from) / step + 1e-9) + 1), Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))];
 }
 
-function summary(entries) {
-  const count = (kind) => entries.filter((entry) => entry.status === kind).length;
-  const reasons = new Map();
-  for (const entry of entries) if (entry.why) reasons.set(`${entry.status}: ${entry.why}`, (reasons.get(`${entry.status}: ${entry.why}`) ?? 0) + 1);
-  const most = [...reasons].sort((a, b) => b[1] - a[1]), lines = most.slice(0, 5).map(([why, times]) => make("li", {}, `${counted(times)} ${readable(why)}`));
-  if (most.length > 5) lines.push(make("li", {}, `and ${counted(most.length - 5)} further reasons`));
-  const parts = [make("div", { className: "panel-of-summary" }, make("h2", {}, "What came of them"),
-    make("p", {}, ["corrected", "unchanged", "left out"].map((kind) => `${counted(count(kind))} ${kind}`).join(", ")), make("ul", {}, ...lines))];
-  const measured = entries.filter((entry) => entry.found);
-  if (measured.length) {
-    const rows = MEASURES.map(([name, key, digits]) => {
-      const pairs = measured.map((entry) => [entry.found[`${key}_before`], entry.found[`${key}_after`]]).filter((pair) => pair.every(Number.isFinite));
-      const mean = (which) => pairs.reduce((sum, pair) => sum + pair[which], 0) / pairs.length;
-      return [name, mean(0), mean(1), digits];
-    });
-    parts.push(make("div", { className: "panel-of-summary" }, measures(rows.filter((row) => Number.isFinite(row[1])), `mean of ${counted(measured.length)}`)));
-  }
-  const draw = (title, numbers) => { if (numbers.length) { const [low, step, many, digits] = bars(numbers); parts.push(histogram(title, numbers, low, step, many, digits)); } };
-  const qualities = entries.map((entry) => entry.quality).filter((quality) => quality != null);
-  if (qualities.length) parts.push(histogram("Quality found", qualities, 0, 10, 10, 0));
-  draw("Mean change of luma, grey levels", entries.map((entry) => entry.change).filter(Number.isFinite));
-  draw("Gain of PSNR, dB", entries.map((entry) => entry.gain).filter(Number.isFinite));
-  return parts;
-}
+const fact = (title, ...children) => make("div", { className: "panel-of-summary" }, make("h2", {}, title), ...children);
 
 // ---- the start ---------------------------------------------------------------------------
 
-function begin(parts) {
-  list.entries = entriesOf(parts);
-  const total = parts.reduce((sum, part) => sum + part.total, 0), [part] = parts;
-  if (part) at("lead").append(`${counted(list.entries.length)} pictures of `, named(part.data), `, corrected by car-suite ${part.version}`);
-  if (!parts.length) {
-    at("unfinished").hidden = false;
-    at("unfinished").textContent = "Nothing is done yet, or the folder report beside this page is missing. Load the page again to see more.";
-  } else if (parts.some((one) => !one.finished) || parts.length < part.parts) {
-    at("unfinished").hidden = false;
-    at("unfinished").textContent = `When this was written the work was not at its end: ${counted(list.entries.length)} of ${counted(total)} pictures${parts.length < part.parts ? ` in ${parts.length} of ${part.parts} parts` : ""}. Load the page again to see more.`;
-  }
-  at("summary").append(...summary(list.entries));
-  at("overview").open = innerWidth > 600; // on a phone the pictures come first
-  for (const name of Object.keys(ORDERS)) at("order").append(make("option", { value: name }, name));
-  for (const kind of Object.keys(KINDS)) {
-    const many = kind === "all" ? list.entries.length : list.entries.filter((entry) => entry.status === kind).length;
-    const button = make("button", { type: "button", value: kind, aria: { pressed: kind === "all" } }, `${KINDS[kind]} ${counted(many)}`);
+// makePage: what Python wrote, in parts -> an object of what differs from page to page:
+//   entries, each with a name and a kind; kinds, orders: {word: comparison}; things: what the entries are called
+//   lead, unfinished, summary: what stands above the list; the second is empty where the work is at its end
+//   summaryFirst: whether the summary is open on a phone too; zoom: at the first
+//   stageHeight, textHeight (rem), stage, lines, links, opens: of a card; views, facts: of looking closer
+function begin(makePage) {
+  const parts = globalThis.carReport ?? [];
+  page = makePage(parts);
+  list.entries = page.entries;
+  at("lead").append(...page.lead);
+  const note = parts.length ? page.unfinished : "Nothing is done yet, or the folder report beside this page is missing. Load the page again to see more.";
+  at("unfinished").hidden = !note;
+  at("unfinished").textContent = note;
+  at("summary").append(...page.summary);
+  at("overview").open = page.summaryFirst || innerWidth > 600; // on a phone the pictures come first
+  for (const name of Object.keys(page.orders)) at("order").append(make("option", { value: name }, name));
+  for (const kind of ["all", ...page.kinds]) {
+    const many = kind === "all" ? list.entries.length : list.entries.filter((entry) => entry.kind === kind).length;
+    const button = make("button", { type: "button", value: kind, aria: { pressed: kind === "all" } }, `${kind} ${counted(many)}`);
     button.addEventListener("click", () => {
       for (const other of at("kinds").querySelectorAll("button")) other.setAttribute("aria-pressed", other === button);
       choose();
@@ -379,6 +271,7 @@ function begin(parts) {
   at("tools").addEventListener("submit", (event) => event.preventDefault());
   at("filter").addEventListener("input", choose);
   at("order").addEventListener("change", choose);
+  at("zoom").value = page.zoom;
   at("zoom").addEventListener("input", drawViewer);
   at("close").addEventListener("click", () => at("viewer").close());
   at("previous").addEventListener("click", () => openViewer(viewer.place - 1));
@@ -396,5 +289,3 @@ function begin(parts) {
   addEventListener("afterprint", () => turn(false));
   choose();
 }
-
-begin(globalThis.carReport ?? []);

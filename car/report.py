@@ -1,31 +1,24 @@
 """The page of results: index.html, and what it shows in the folder report/ beside it.
 
-Its template, style and script are files beside this one, and become one page; what came of the pictures is
-written as data beside it, again and again while work goes on. No library of widgets or plots serves: a page
-that is opened from a disk may fetch nothing, the slider is the browser's own, and ten thousand cards need a
-list that holds only those in view, which leaves little for a library to do.
+What came of the pictures is written as data beside it, again and again while work goes on.
 """
 
-import base64
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from car import cli, rows, thumbnails
+from car import cli, page, rows, thumbnails
 from car.errors import BadImage, UserError
 from car.figures import Figures
-from car.files import naming, partial_of, whole_file
+from car.files import partial_of, whole_file
 from car.find import Picture
 from car.jobs import Job
 from car.journal import Journal
 from car.rows import Row
 
-# The line that the data begin with: a script, as a page from a disk can read no other file.
-DATA_START = "(globalThis.carReport ??= []).push("
-DATA_END = ");\n"
+KIND = page.Kind("Before and after", "pictures", "pictures", "figures.csv")
 COLUMNS = ("key", "source", "crops", *Row._fields)
 
 Crops = Sequence[thumbnails.Place]
@@ -45,20 +38,16 @@ class Page:
         self._job, self._total = job, total
         self._sources = {job.name(picture): self._source_of(picture) for picture in pictures}
         self._bad = {name: Row(name, rows.LEFT_OUT, why) for name, why in bad.items()}
-        folder = job.shown_in
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise UserError(f"--report: {folder} is in the way; rename it, or give another results folder")
         self._crops = crops_in(job.page_data)
         try:
             journal.check_replaceable(job.page)
         except BadImage as reason:
             raise UserError(f"--report: {reason}") from reason
-        with naming(folder):
-            folder.mkdir(exist_ok=True)
+        page.make_folder(job.shown_in)
         with whole_file(
             job.page, "w", whole=lambda path: journal.note(partial_of(path), path, "--report")
         ) as file:
-            file.write(page_of([path.name for path in job.all_page_data]))
+            file.write(page.page_of(KIND, [path.name for path in job.all_page_data]))
 
     def add(self, name: str, crops: Crops | None) -> None:
         """Note which crops were drawn of a picture of that name, () for none; None where nothing was."""
@@ -82,10 +71,8 @@ class Page:
             "columns": COLUMNS,
             "figure_columns": Figures._fields,
         }
-        entries = [self._entry(row) for row in (*self._bad.values(), *(done[name] for name in sorted(done)))]
-        with whole_file(job.page_data, "w") as file:
-            file.write(f"{DATA_START}\n{_as_json(about)[:-1]},\n")
-            file.write('"rows": [\n' + ",\n".join(map(_as_json, entries)) + f"\n]}}\n{DATA_END}")
+        known = (*self._bad.values(), *(done[name] for name in sorted(done)))
+        page.write_data(job.page_data, about, map(self._entry, known))
 
     def _entry(self, row: Row) -> list[Any]:
         crops = None if row.status == rows.LEFT_OUT else self._crops.get(row.name)
@@ -113,11 +100,6 @@ def _from(folder: Path, path: Path) -> str | None:
         return None
 
 
-def _as_json(value: object) -> str:
-    """In ASCII, so that no name can end a line or a text; Infinity and NaN, which a script knows, stay."""
-    return json.dumps(value, separators=(",", ":"))
-
-
 def crops_in(path: Path) -> dict[str, Crops]:
     """The crops of each picture that the data of an earlier page tell of; none where there are none.
 
@@ -127,9 +109,9 @@ def crops_in(path: Path) -> dict[str, Crops]:
         return {}
     try:
         text = path.read_text(encoding="ascii")
-        if path.is_symlink() or not text.startswith(DATA_START):
+        if path.is_symlink() or not text.startswith(page.DATA_START):
             raise ValueError("it begins otherwise")
-        told = json.loads(text.removeprefix(DATA_START).removesuffix(DATA_END))
+        told = json.loads(text.removeprefix(page.DATA_START).removesuffix(page.DATA_END))
         places = [tuple(told["columns"]).index(column) for column in ("name", "crops")]
         entries = ([entry[place] for place in places] for entry in told["rows"])
         return {str(name): crops for name, crops in entries if crops is not None}
@@ -138,36 +120,6 @@ def crops_in(path: Path) -> dict[str, Crops]:
             f"--report: {path} is damaged, or of another program ({error}); it would be overwritten: move it "
             "elsewhere"
         ) from error
-
-
-# ---- the page ------------------------------------------------------------------------------
-
-
-def page_of(data: Sequence[str]) -> str:
-    """The page that shows these files of data, names in its folder: template, style and script in one.
-
-    The page's policy names the two by their hashes: no other style is taken, and no script but the data.
-    """
-    template, style, script = (
-        Path(__file__).with_name(f"report.{kind}").read_text(encoding="utf-8")
-        for kind in ("html", "css", "js")
-    )
-    scripts = "\n".join(f'<script src="report/{name}"></script>' for name in data)
-    parts = {
-        "CAR:STYLE-HASH": _hash_of(style),
-        "CAR:SCRIPT-HASH": _hash_of(script),
-        "CAR:STYLE": style,
-        "CAR:DATA": scripts,
-        "CAR:SCRIPT": script,
-    }
-    for mark, text in parts.items():
-        template = template.replace(mark, text)
-    return template
-
-
-def _hash_of(text: str) -> str:
-    """As a Content-Security-Policy names what is allowed."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 # ---- what it shows of a picture ------------------------------------------------------------

@@ -5,7 +5,9 @@ no state shared. It is kept beside the records as split.json, with the options, 
 and how coarse the JPGs are.
 """
 
+import bisect
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -94,6 +96,11 @@ def read(folder: Path) -> Split | None:
         if not counts or not all(type(count) is int and count > 0 for count in counts.values()):
             raise ValueError("a count is missing")
         coarseness_of(content)
+        patches = content.get("patches", {})  # older loaders wrote none
+        if not all(type(count) is int and count > 0 for count in patches.values()):
+            raise ValueError("a count of patches is missing")
+        if patches and sum(patches.values()) != sum(counts.values()):
+            raise ValueError("the patches of the images are not as many as the records")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, re.error) as error:
         raise UserError(f"{path} is damaged ({error!r}); run the loader again") from error
     return content
@@ -110,6 +117,13 @@ def coarseness_of(content: Split) -> tuple[float, float] | None:
     if not type(finest) is type(coarsest) is float or not 0 < finest <= coarsest < math.inf:
         raise ValueError("the coarseness is not two numbers above 0 in order")
     return finest, coarsest
+
+
+def images_of(content: Split | None, places: Sequence[int]) -> list[str]:
+    """The image that each of some records is from, by its place in the set; "" where that is not known."""
+    counts = (content or {}).get("patches", {})
+    names, ends = [*counts, ""], list(itertools.accumulate(counts.values()))
+    return [names[bisect.bisect_right(ends, place)] for place in places]
 
 
 def trained_on(log: Split | None, other: Split) -> set[str]:

@@ -5,12 +5,15 @@ What the error of a net is comes from outside (model_car.squared_error): errors 
 """
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from car.arrays import Doubles
+from car.errors import UserError
 
 PIXELS_AT_A_TIME = 2**15  # of a batch that go through the net together
 
@@ -103,25 +106,48 @@ def make_train_step(
 
 def make_validate(
     errors: Errors, batches: tf.data.Dataset, borders: tuple[int, int], whole: bool
-) -> Callable[[], list[float]]:
-    """The function of one validation, means over the records of batches (int16, grey levels).
+) -> Callable[[], Doubles]:
+    """The function of one validation: the errors of each record of batches (int16, grey levels).
 
-    () -> [loss, JPG's MSE] without the first of the borders, and the same without the second.
+    () -> [N, 4]: loss and JPG's MSE without the first of the borders, and the same without the second.
     """
 
     @tf.function(jit_compile=whole)
-    def sums(jpg: tf.Tensor, bmp: tf.Tensor) -> list[tf.Tensor]:
+    def of_each(jpg: tf.Tensor, bmp: tf.Tensor) -> tf.Tensor:
         jpg, bmp = tf.cast(jpg, tf.float32), tf.cast(bmp, tf.float32)
-        found: dict[int, list[Any]] = {
-            border: [tf.reduce_sum(error) for error in errors(jpg, bmp, border)] for border in set(borders)
-        }
-        return found[borders[0]] + found[borders[1]]
+        found = {border: errors(jpg, bmp, border) for border in set(borders)}
+        return tf.stack([*found[borders[0]], *found[borders[1]]], axis=1)
 
-    def validate() -> list[float]:
-        totals, count = np.zeros(4), 0
-        for jpg, bmp in batches:
-            totals += [float(value) for value in sums(jpg, bmp)]
-            count += len(jpg)
-        return (totals / count).tolist()
+    def validate() -> Doubles:
+        return np.concatenate([of_each(jpg, bmp).numpy() for jpg, bmp in batches]).astype(np.float64)
 
     return validate
+
+
+# ---- faults that no further step can mend --------------------------------------------------
+
+
+def check_finite(loss: float, step: int, log: Path, sane: bool = True) -> None:
+    """Raise UserError where a loss is NaN or infinite, or a weight is: further steps could not mend it."""
+    if not (math.isfinite(loss) and sane):
+        what = "a weight is huge or no number" if math.isfinite(loss) else f"the loss is {loss}"
+        raise UserError(
+            f"{what} at step {step}; stopped. What {log} holds of the steps before is kept; "
+            f"train into a new log folder with a lower --learning-rate"
+        )
+
+
+def check_alive(dead_parts: Iterable[str], step: int, log: Path) -> None:
+    """Raise UserError where a part of the net is 0 for all patches: no step could mend it.
+
+    dead_parts: for each batch what is 0 there, empty for a net alive (model_car.dead_part).
+    """
+    dead = ""
+    for dead in dead_parts:
+        if not dead:
+            return
+    raise UserError(
+        f"the net is dead at step {step}: {dead}, so that nothing more can be learned; stopped. What {log} "
+        f"holds of the steps before is kept; train into a new log folder with another --seed or a lower "
+        f"--learning-rate"
+    )

@@ -107,6 +107,14 @@ TRAINING = (
 
 
 @pytest.fixture(scope="session")
+def reported(records: Records) -> Path:
+    """The same working folder, with log_of_page/, such a training with --report, and a page of its records."""
+    run("train_car.py", records.folder, "log_of_page", *TRAINING, "--report")
+    run("read_tfrecord.py", records.folder, "tfrecords/train", "--report", "records_page")
+    return records.folder
+
+
+@pytest.fixture(scope="session")
 def trained(records: Records) -> Trained:
     """The same working folder, with log/ from a training of 12 steps."""
     printed = run("train_car.py", records.folder, "log", *TRAINING)

@@ -96,6 +96,21 @@ def test_a_sheet_of_pairs(side: int, zoom: int) -> None:
             np.testing.assert_array_equal(sheet[3:17, left : left + written.shape[1]], written)
 
 
+def test_names_stand_below_their_pairs() -> None:
+    """A short one whole, the end of a long one; without names the sheet is as it was."""
+    jpg, bmp, long = noise(0, 8, 32, 32), noise(1, 8, 32, 32), "a folder/" * 20 + "the end"
+    sheet = np.asarray(pictures.sheet_of_pairs(jpg, bmp, ["short", *[""] * 6, long]))
+    written, wide = text("short"), max(128, text("JPG - BMP, 4 times").shape[1])
+    assert sheet.shape[0] == 18 + 6 * (128 + 16) + 8
+    np.testing.assert_array_equal(sheet[147 : 147 + written.shape[0], 8 : 8 + written.shape[1]], written)
+    second = 8 + 2 * 136 + wide + 8
+    line = sheet[18 + 144 + 128 :][:16, second : second + 2 * 136 + wide]
+    assert 200 < np.flatnonzero((line < 128).any((0, 2))).max() < 2 * 136 + wide
+    assert (sheet[18 + 144 + 128 :][:16, :second] == 255).all()  # of the pair beside it: no name
+    nameless = pictures.sheet_of_pairs(jpg, bmp, [""] * 8)
+    np.testing.assert_array_equal(np.asarray(nameless), np.asarray(pictures.sheet_of_pairs(jpg, bmp)))
+
+
 def test_one_pair_alone() -> None:
     sheet = np.asarray(pictures.sheet_of_pairs(noise(0, 1, 128, 128), noise(1, 1, 128, 128)))
     assert sheet.shape == (18 + 6 * 132 + 8, 3 * 136 + 8, 3) and (sheet[18 + 128 :] == 255).all()

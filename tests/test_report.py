@@ -16,7 +16,7 @@ from conftest import ROOT
 from PIL import Image
 from reference import Array
 
-from car import folder, report, rows, stop
+from car import folder, page, report, rows, stop
 from car.correct import NO_GAINS, Corrector, Net
 from car.errors import UserError
 from car.figures import Figures
@@ -106,29 +106,31 @@ def test_before_and_after_lie_above_each_other(job: Job) -> None:
 
 def test_names_are_data_and_never_markup(job: Job) -> None:
     correct(job)
-    page, data = job.page.read_text(encoding="utf-8"), job.page_data.read_bytes()
-    assert "onerror" not in page and data.isascii()
-    assert "</script" not in page.partition("<script>")[2].rpartition("</script>")[0]
-    assert "innerHTML" not in page and "insertAdjacentHTML" not in page and "eval(" not in page
-    assert "carReport" in page and 'src="report/data.js"' in page and page.count("CAR:") == 0
+    text, data = job.page.read_text(encoding="utf-8"), job.page_data.read_bytes()
+    assert "onerror" not in text and data.isascii()
+    assert "</script" not in text.partition("<script>")[2].rpartition("</script>")[0]
+    assert "innerHTML" not in text and "insertAdjacentHTML" not in text and "eval(" not in text
+    assert "carReport" in text and 'src="report/data.js"' in text and text.count("CAR:") == 0
 
 
 def test_the_policy_allows_what_the_page_holds_and_nothing_from_elsewhere(job: Job) -> None:
-    page = report.page_of(["data.js"])
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    text = page.page_of(report.KIND, ["data.js"])
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
     assert (
         policy and "default-src 'none'" in policy[1] and "unsafe" not in policy[1] and "http" not in policy[1]
     )
     for kind in ("style", "script"):
-        inside = page.partition(f"<{kind}>")[2].partition(f"</{kind}>")[0]
+        inside = text.partition(f"<{kind}>")[2].partition(f"</{kind}>")[0]
         digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy[1]
-    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
 
 
 def test_numbers_that_are_none_reach_the_script(job: Job) -> None:
-    page = report.Page(job, folder.open_journal(job, CORRECTOR), chosen(job), 1, {})
-    page.write({"a": Row("a", rows.CORRECTED, figures=Figures(1.0, 0.0, 48.0, math.inf, 0.123456789, 1.0))})
+    written = report.Page(job, folder.open_journal(job, CORRECTOR), chosen(job), 1, {})
+    written.write(
+        {"a": Row("a", rows.CORRECTED, figures=Figures(1.0, 0.0, 48.0, math.inf, 0.123456789, 1.0))}
+    )
     values = entries(job)["a"]["figures"]
     assert values[3] == math.inf and values[4] == 0.12346 and math.isnan(values[6])
 
@@ -179,9 +181,9 @@ def test_each_part_has_a_page_that_shows_all_parts(job: Job) -> None:
     for part in (1, 2):
         own = dataclasses.replace(job, part=part, parts=2)
         folder.correct_all(own, CORRECTOR, chosen(job)[part - 1 :: 2])
-        page = own.page.read_text(encoding="utf-8")
+        text = own.page.read_text(encoding="utf-8")
         assert own.page.name == f"index_{part}_of_2.html"
-        assert 'src="report/data_1_of_2.js"' in page and 'src="report/data_2_of_2.js"' in page
+        assert 'src="report/data_1_of_2.js"' in text and 'src="report/data_2_of_2.js"' in text
     assert list(entries(dataclasses.replace(job, part=2, parts=2))) == ["a", "damaged"]
     assert told(own)["parts"] == 2 and not job.page.exists()
 

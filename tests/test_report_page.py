@@ -1,14 +1,10 @@
-"""The page of --report in a real Chromium, from file:, as a double click opens it.
+"""The page of results in a real Chromium."""
 
-Skipped where no Chromium is installed (`apt-get install chromium`; .ci/run does). It gets no network.
-"""
-
-import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import browser as chromium
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -24,13 +20,10 @@ from car.rows import Row
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = chromium.needed
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 COUNT = 1000
-QUIET = ("--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run")
 
 
 def row(number: int) -> Row:
@@ -69,29 +62,14 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium.started() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def opened(browser: "Browser", page_file: Path) -> Iterator["Page"]:
-    """The page at 1280 pixels, in light; the end asserts that nothing went wrong or was forbidden."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, color_scheme="light", has_touch=True
-    )
-    page, faults = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: faults.append(f"a dialog: {dialog.message}"))
-    page.on(
-        "console", lambda said: faults.append(said.text) if "ERR_FILE_NOT_FOUND" not in said.text else None
-    )
-    page.on("request", lambda asked: None if asked.url.startswith("file:") else faults.append(asked.url))
-    page.goto(page_file.as_uri())
-    yield page
-    context.close()
-    assert not faults
+    with chromium.opened(browser, page_file) as page:
+        yield page
 
 
 def names(page: "Page") -> list[str]:
@@ -216,25 +194,10 @@ def test_a_phone_needs_no_scrolling_aside(opened: "Page") -> None:
 def test_text_stands_out_from_its_ground(opened: "Page", scheme: Literal["light", "dark"]) -> None:
     """WCAG's contrast of 4.5, of faint text, links and the pressed button too."""
     opened.emulate_media(color_scheme=scheme)
-    both = """element => {
-        let ground = element;
-        while (getComputedStyle(ground).backgroundColor.startsWith('rgba(0, 0, 0, 0')) ground = ground.parentElement;
-        return [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor];
-    }"""
     for what in (".card h2", ".card .faint", ".links a", "#kinds [aria-pressed=true]", ".left-out .badge"):
         opened.get_by_role("button", name="left out" if "left" in what else "all").click()
         opened.wait_for_timeout(150)  # the button's colour moves
-        light, dark = sorted(map(luminance, opened.locator(what).first.evaluate(both)), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 4.5, what
-
-
-def luminance(colour: str) -> float:
-    """WCAG's relative luminance of "rgb(r, g, b)"."""
-    levels = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [
-        level / 12.92 if level <= 0.04045 else math.pow((level + 0.055) / 1.055, 2.4) for level in levels
-    ]
-    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+        assert chromium.contrast(opened, what) >= 4.5, what
 
 
 def test_on_paper_all_stand_side_by_side(opened: "Page") -> None:

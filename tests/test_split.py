@@ -146,6 +146,7 @@ def content() -> dict[str, Any]:
         "files": {"0.tfrecords": 12},
         "sums": {"0.tfrecords": "ab"},
         "coarseness": [0.5, 2.5],
+        "patches": {"b_slice_1": 4, "c": 8},
     }
 
 
@@ -156,7 +157,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
     assert json.loads((tmp_path / "split.json").read_text()) == named == split.read(tmp_path)
     without_sums = content()
-    del without_sums["sums"], without_sums["coarseness"]  # as older loaders wrote it
+    del without_sums["sums"], without_sums["coarseness"], without_sums["patches"]  # as older loaders wrote it
     split.write(tmp_path, without_sums)
     assert split.read(tmp_path) == without_sums
     assert (tmp_path / "split.json").read_text().startswith('{\n "group_by": ')  # for people, too
@@ -183,7 +184,7 @@ def changed(*path: Any, value: Any) -> str:
         *(
             json.dumps({k: v for k, v in content().items() if k != key})
             for key in content()
-            if key not in ("sums", "coarseness")
+            if key not in ("sums", "coarseness", "patches")
         ),
         changed("group_by", value="("),
         changed("group_by", value=7),
@@ -204,6 +205,11 @@ def changed(*path: Any, value: Any) -> str:
         changed("files", "0.tfrecords", value="12"),
         changed("files", "0.tfrecords", value=12.0),
         changed("files", "0.tfrecords", value=True),
+        changed("patches", "c", value=7),
+        changed("patches", "c", value=0),
+        changed("patches", value={"b_slice_1": 12, "c": 0}),
+        changed("patches", "c", value=8.0),
+        changed("patches", value=[4, 8]),
         changed("coarseness", value=None),
         changed("coarseness", value=2.5),
         changed("coarseness", value=[2.5]),
@@ -215,7 +221,7 @@ def changed(*path: Any, value: Any) -> str:
         changed("coarseness", value=[1, 2]),
         changed("coarseness", value=["0.5", "2.5"]),
     ],
-    ids=range(40),
+    ids=range(45),
 )
 def test_a_damaged_split_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "split.json").write_text(text)
@@ -240,6 +246,12 @@ def test_the_reason_of_the_damage_is_told(tmp_path: Path) -> None:
             split.read(tmp_path)
 
 
+def test_the_image_of_a_record_is_told_by_the_counts() -> None:
+    assert split.images_of(content(), [0, 3, 4, 11]) == ["b_slice_1", "b_slice_1", "c", "c"]
+    without = {key: value for key, value in content().items() if key != "patches"}
+    assert split.images_of(without, [0, 11]) == split.images_of(None, [0, 11]) == ["", ""]
+
+
 def test_how_coarse_the_jpgs_of_a_set_are() -> None:
     assert split.coarseness_of(content()) == (0.5, 2.5)
     assert split.coarseness_of({**content(), "coarseness": [5.0, 5.0]}) == (5.0, 5.0)
@@ -249,8 +261,9 @@ def test_how_coarse_the_jpgs_of_a_set_are() -> None:
 
 
 def test_one_record_is_enough(tmp_path: Path) -> None:
-    (tmp_path / "split.json").write_text(changed("files", "0.tfrecords", value=1))
-    assert split.read(tmp_path) == {**content(), "files": {"0.tfrecords": 1}}
+    one = {**content(), "files": {"0.tfrecords": 1}, "patches": {"c": 1}}
+    (tmp_path / "split.json").write_text(json.dumps(one))
+    assert split.read(tmp_path) == one
 
 
 # ---- two sets ------------------------------------------------------------------------------

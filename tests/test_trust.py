@@ -291,7 +291,7 @@ def test_the_best_weights_are_chosen_by_pixels_whose_receptive_field_is_real(rec
     for border, wanted in ((0, [100 * (1 - (14 / 32) ** 2)] * 2 + [0, 0]), (9, [0, 0, 0, 0])):
         borders = border, train_car.inner_border(border, 32, False)
         found = training_step.make_validate(errors_of(net, direct_layers), batches, borders, True)()
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        np.testing.assert_allclose(found, [wanted] * 2, atol=1e-6)
     assert train_car.inner_border(0, 18, False) == 0 and train_car.inner_border(16, 48, True) == 16
     strategy = tf.distribute.get_strategy()
     started = training_run.Run(

@@ -7,6 +7,7 @@ import pytest
 from conftest import run
 from reference import read_patches, write_patches
 
+import car_ds_loader
 from car.errors import UserError
 from car.records import RecordWriter, all_pairs, check_records, frames_of, naming
 from car.tiles import patches
@@ -62,6 +63,17 @@ def test_a_fault_of_tensorflows_files_names_the_path(tmp_path):
     assert caught.value.filename == str(tmp_path / "mine")
     with pytest.raises(tf.errors.UnavailableError), naming(tmp_path):
         raise tf.errors.UnavailableError(None, None, "a worker is gone")
+
+
+def test_the_place_of_each_validation_record_in_its_set_is_known(tmp_path):
+    """Shuffled over three files: the level of each patch here is its place."""
+    patches = np.arange(23)[:, np.newaxis, np.newaxis] * np.ones((1, 4, 4), int)
+    for number, part in enumerate(np.split(patches, [10, 14]), start=1):
+        write_patches(tmp_path / f"val_{number}.tfrecords", part, part)
+    found = check_records(tmp_path)
+    batches = car_ds_loader.validation_batches(found, 20, 6)
+    levels = np.concatenate([jpg[:, 0, 0, 0] for jpg, _ in batches.as_numpy_iterator()]).tolist()
+    assert car_ds_loader.validation_places(found, 20) == levels != sorted(levels)
 
 
 def flip_a_byte(path):

@@ -36,6 +36,10 @@ def by_tiles(
         put(forward(cut(some)), some)
         return len(some) * some[0].height * some[0].width
 
+    if len(batches) == 1:  # of a small picture: no threads for it
+        correct(batches[0])
+        watch(1.0)
+        return
     done, total = 0, sum(tiling.rows) * sum(tiling.columns)
     with ThreadPoolExecutor(2) as pool:
         for pixels in pool.map(correct, batches):

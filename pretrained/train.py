@@ -119,7 +119,7 @@ def commands(images: Path, work: Path, wanted: Sequence[str]) -> Iterator[list[s
         logs = work / "log" / f"drawn_{name}", work / "log" / log, work / "log" / name
         yield script("pretrained/part_way.py", *logs, PART_WAY)
         yield script("pretrained/fit_gains.py", logs[2], quality, *folders, "--shrink", shrink)
-        images_for = *folders, "--val", images / "val", "--shrink", shrink
+        images_for = *folders, work / f"drawn_{shrink}_0", "--val", images / "val", "--shrink", shrink
         yield script("pretrained/train_chroma.py", logs[2], quality, *images_for)
 
 

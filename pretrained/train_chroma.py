@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used
     from car.arrays import Floats, Integers, Pixels
     from car.chroma_net import ChromaNet
     from car.correct import Corrector
+    from car.images import Decoded
 
 # How Pillow names them, by how much the image is reduced, and their parts of the batches.
 SAMPLINGS = (("4:2:0", 1, 0.7), ("4:4:4", 2, 0.2), ("4:2:2", 2, 0.1))
@@ -71,39 +72,59 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def examples(
-    corrector: "Corrector", folders: Sequence[Path], quality: int, shrink: int, sampling: str
-) -> "list[Example]":
-    """Every image of the folders as an Example; images that are too small or grey are left out."""
+    corrector: "Corrector", folders: Sequence[Path], quality: int, shrink: int
+) -> "list[list[Example]]":
+    """Every image of the folders as an Example of each of SAMPLINGS, but what is grey or too small."""
     import numpy as np
     from PIL import Image
 
     from car import images, pairs
 
     paths = [source.clean for folder in folders for source in pairs.find_clean(folder).sources]
-    made = []
-    with cli.Progress(len(paths), f"images in {sampling}") as progress:
+    made: list[list[Example]] = [[] for _ in SAMPLINGS]
+    with cli.Progress(len(paths), "images") as progress:
         for path in paths:
-            clean = np.asarray(Image.fromarray(images.read_pixels(path)).reduce(shrink))
-            if clean.ndim == 3:
-                made.append(example_of(corrector, clean, quality, sampling))
+            whole = Image.fromarray(images.read_pixels(path))
+            reduced = {smaller: np.asarray(whole.reduce(shrink * smaller)) for _, smaller, _ in SAMPLINGS}
+            corrected: dict[int, Pixels] = {}  # luma, which is the same whatever the sampling
+            for (sampling, smaller, _), some in zip(SAMPLINGS, made, strict=True):
+                clean = reduced[smaller]
+                if clean.ndim == 3:
+                    picture = saved(clean, quality, sampling)
+                    if smaller not in corrected:
+                        corrected[smaller] = corrected_luma(corrector, picture)
+                    some.append(example_of(picture, corrected[smaller], clean))
             progress.step()
-    return [one for one in made if min(one.truth.shape[:2]) >= CROP]
+    return [[one for one in some if min(one.truth.shape[:2]) >= CROP] for some in made]
 
 
-def example_of(corrector: "Corrector", clean: "Pixels", quality: int, sampling: str) -> Example:
-    """What a clean picture, uint8 [H, W, 3], gives at a quality."""
-    import numpy as np
+def saved(clean: "Pixels", quality: int, sampling: str) -> "Decoded":
+    """A clean picture, uint8 [H, W, 3], as a JPEG gives it back."""
     from PIL import Image
 
-    from car import changes, chroma, images, levels, tiles, weights
+    from car import images
 
     file = io.BytesIO()
     Image.fromarray(clean).save(file, "JPEG", quality=quality, subsampling=sampling)
-    picture = images.decode_jpeg(file.getvalue())
-    luma, *coded = picture.planes
+    return images.decode_jpeg(file.getvalue())
+
+
+def corrected_luma(corrector: "Corrector", picture: "Decoded") -> "Pixels":
+    """The luma of a picture as correction makes it, uint8 [H, W]."""
+    from car import changes
+
+    luma = picture.planes[0]
     change = corrector.through_nets(picture._replace(planes=(luma,)))[0].change
-    corrected = changes.corrected(luma.samples, change)
-    samples = [plane.samples for plane in coded]
+    return changes.corrected(luma.samples, change)
+
+
+def example_of(picture: "Decoded", corrected: "Pixels", clean: "Pixels") -> Example:
+    """What a picture, its corrected luma and the clean one, uint8 [H, W, 3], give to learn from."""
+    import numpy as np
+
+    from car import chroma, levels, tiles, weights
+
+    samples = [plane.samples for plane in picture.planes[1:]]
     height, width = samples[0].shape
     tiling = tiles.Tiling(height, width, (height,), (width,), weights.CHROMA_RADIUS)
     planes = chroma.Mirrored([corrected, *samples], tiling).cut(tiling.tiles)[0]
@@ -137,19 +158,23 @@ def turned(planes: Any, way: int) -> Any:
 
 
 def batches(of_sampling: "Sequence[Sequence[Example]]", seed: int) -> "Iterator[tuple[Any, Any]]":
-    """Random crops: (uint8 [CROPS, 52, 52, 6], float32 [CROPS, 40, 40, 2] grey levels), without end."""
+    """Random crops without end: (uint8 [CROPS, 52, 52, 6], float32 [CROPS, 40, 40, 2] grey levels).
+
+    A sampling is drawn by its part, an image of it in proportion to its area.
+    """
     import numpy as np
 
     from car import levels, weights
 
     rng = np.random.default_rng(seed)
+    areas = [np.array([one.truth[..., 0].size for one in some]) for some in of_sampling]
     side = CROP + 2 * weights.CHROMA_RADIUS
     parts = [part for _, _, part in SAMPLINGS]
     while True:
         planes, truth = [], []
         for _ in range(CROPS):
-            some = of_sampling[int(rng.choice(len(parts), p=parts))]
-            one = some[int(rng.integers(len(some)))]
+            which = int(rng.choice(len(parts), p=parts))
+            one = of_sampling[which][int(rng.choice(len(areas[which]), p=areas[which] / areas[which].sum()))]
             top, left = (rng.integers(length - CROP + 1) for length in one.truth.shape[:2])
             planes.append(one.planes[top : top + side, left : left + side])
             truth.append(levels.in_levels(one.truth[top : top + CROP, left : left + CROP]))
@@ -231,11 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bank = {None: trained, jpeg.coarseness_of_quality(args.quality): trained}
     corrector = model_car.make_corrector(bank, ignore_history=True, precision="bfloat16")
     seen, unseen = (
-        [
-            examples(corrector, folders, args.quality, args.shrink * smaller, sampling)
-            for sampling, smaller, _ in SAMPLINGS
-        ]
-        for folders in (args.folders, [args.val])
+        examples(corrector, folders, args.quality, args.shrink) for folders in (args.folders, [args.val])
     )
     if not all(seen) or not all(unseen):
         raise UserError("the folders hold no colour images that are large enough")

@@ -129,11 +129,7 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
         return np.zeros(samples.shape)
     weights, gain = log / "model_checkpoint.npz", 1.0
     strength, has_gains = 1.0, table is LUMA_50
-    bank = {}
-    if steps is not None:
-        for folder in log.glob("q*"):
-            quality = int(folder.name[1:])
-            bank[50 / quality if quality < 50 else 2 - quality / 50] = folder
+    bank = {} if steps is None else bank_of(log)
     with np.load(weights) as arrays:
         finest, coarsest = arrays.get("coarseness", (0, np.inf))
     if steps is not None and not bank:
@@ -152,6 +148,59 @@ def corrected_plane(log: Path, samples: Array, steps: Array | None, table: Array
     with np.load(weights) as arrays:
         gains = arrays["gains"] if "gains" in arrays and has_gains else np.ones((8, 8))
     return strength * limited(change, samples, steps.reshape(8, 8), gains, table is not LUMA_50)
+
+
+def bank_of(log: Path) -> dict[float, Path]:
+    """The folders of the sets by the coarseness of the files that each is for."""
+    qualities = {folder: int(folder.name[1:]) for folder in log.glob("q*")}
+    return {50 / q if q < 50 else 2 - q / 50: folder for folder, q in qualities.items()}
+
+
+def corrected_beside_luma(
+    log: Path, luma: Array, planes: Sequence[Array], steps: Sequence[Array]
+) -> list[Array] | None:
+    """The changes of Cb and Cr by the net that sees corrected luma; None where they go each alone."""
+    bank = bank_of(log)
+    factor = chosen(set(bank), steps[0], CHROMA_50)[0] if bank else 0
+    if not factor or (steps[0] != steps[1]).any() or any(p.min() == p.max() for p in planes):
+        return None
+    file = bank[factor] / "chroma.npz"
+    if not file.exists():
+        return None
+    gain = min(1, factor / coarseness(steps[0], CHROMA_50))
+    (height, width), seen = planes[0].shape, np.clip(np.rint(luma), 0, 255)
+    down, across = -(-luma.shape[0] // height), -(-luma.shape[1] // width)
+    rows, columns = (
+        [*range(n)][6 - 1 :: -1] + [*range(n)] + [*range(n)][: -6 - 1 : -1] for n in (height, width)
+    )
+    maps = np.zeros((height + 12, width + 12, 6))
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            # Above and to the left of the plane the cell itself is seen as in a mirror, and beyond it too.
+            upside = y < 6 or y >= height + 6
+            mirror = x < 6 or x >= width + 6
+            maps[y, x, :2] = [(plane[row, column] - 128) / 32 for plane in planes]
+            for part in range(4):
+                dy, dx = divmod(part, 2)
+                dy, dx = (dy ^ upside) % down, (dx ^ mirror) % across
+                place = min(down * row + dy, luma.shape[0] - 1), min(across * column + dx, luma.shape[1] - 1)
+                maps[y, x, 2 + part] = (seen[place] - 127.5) / 64
+    maps *= gain
+    with np.load(file) as arrays:
+        for number in range(1, 5):
+            kernel, bias = (arrays[f"layer{number}_{name}"].astype(float) for name in ("kernel", "bias"))
+            side = kernel.shape[0]
+            inner = maps.shape[0] - side + 1, maps.shape[1] - side + 1
+            total = bias + np.zeros((*inner, len(bias)))
+            for y in range(side):
+                for x in range(side):
+                    total += maps[y : y + inner[0], x : x + inner[1]] @ kernel[y, x]
+            maps = total if number == 4 else np.maximum(total, 0)
+    changes = []
+    for number, plane in enumerate(planes):
+        change = np.clip(plane + 32 * maps[..., number] / gain, 0, 255) - plane
+        changes.append(limited(change, plane, steps[number].reshape(8, 8), np.ones((8, 8)), True))
+    return changes
 
 
 def coarseness(steps: Array, table: Array, among: Sequence[int] = range(64)) -> float:
@@ -311,7 +360,8 @@ def corrected_jpeg(log: Path, path: Path) -> Array:
     size, image = image.size, JpegImageFile(path)
     image.draft("YCbCr", None)
     planes = np.asarray(image).reshape(*decoded.shape[:2], -1).astype(np.float64)
-    change = corrected_plane(log, planes[..., 0], steps[0])
+    luma = planes[..., 0]
+    change = corrected_plane(log, luma, steps[0])
     if decoded.ndim == 2:
         return decoded + change
     halved = sampling[0] == (2, 2) and min(size) > 1
@@ -322,7 +372,12 @@ def corrected_jpeg(log: Path, path: Path) -> Array:
     elif sampling[0] == (2, 1):
         planes = undoubled(planes)
     known = halved or sampling[0] in ((1, 1), (2, 1))
-    blue, red = (corrected_plane(log, planes[..., n], steps[n] if known else None, CHROMA_50) for n in (1, 2))
+    chroma = [planes[..., 1], planes[..., 2]]
+    beside = corrected_beside_luma(log, luma + change, chroma, steps[1:]) if known else None
+    blue, red = beside or (
+        corrected_plane(log, plane, steps[n] if known else None, CHROMA_50)
+        for n, plane in enumerate(chroma, start=1)
+    )
     if halved or sampling[0] == (2, 1):
         blue, red = (doubled(plane, *decoded.shape[:2]) for plane in (blue, red))
     in_rgb = (1.402 * red, -0.344136 * blue - 0.714136 * red, 1.772 * blue)

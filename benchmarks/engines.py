@@ -37,8 +37,13 @@ def torch_net(net: CarNet) -> "torch.nn.Sequential":
     return torch.nn.Sequential(*layers[:-1])
 
 
-def torch_step(channels_last: bool, jpg: Floats, bmp: Floats, border: int) -> Callable[[], float]:
-    """The training step on a batch, float32 [N, side, side, 1] each, in one of PyTorch's two layouts."""
+def torch_step(
+    channels_last: bool, jpg: Floats, bmp: Floats, border: int, autocast: bool = False
+) -> Callable[[], float]:
+    """The training step on a batch, float32 [N, side, side, 1] each, in one of PyTorch's two layouts.
+
+    autocast: the net in bfloat16.
+    """
     import torch
 
     layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -52,7 +57,9 @@ def torch_step(channels_last: bool, jpg: Floats, bmp: Floats, border: int) -> Ca
 
     def step() -> float:
         adam.zero_grad()
-        error = x + 255 * model(x / 255) - y
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            made = model(x / 255)
+        error = x + 255 * made.float() - y
         loss = torch.mean(error[:, :, inside, inside] ** 2)
         loss.backward()
         adam.step()

@@ -48,6 +48,8 @@ class TrainingRow(NetRow):
 
     batch: int
     border: int
+    bfloat16: dict[str, float]  # speeds of the suite and of PyTorch's autocast
+    bfloat16_ratio: float
 
 
 PARTS = (
@@ -135,12 +137,27 @@ def time_training(rounds: int, batch: int, side: int, border: int) -> TrainingRo
         "PyTorch": engines.torch_step(False, jpg, bmp, border),
         "PyTorch channels-last": engines.torch_step(True, jpg, bmp, border),
     }
-    times = in_turns(steps, rounds)
+    low = {
+        "suite": suite_step(model_car.bfloat16_layers, jpg, bmp, border),
+        "PyTorch autocast": engines.torch_step(True, jpg, bmp, border, autocast=True),
+    }
+    times, low_times = in_turns(steps, rounds), in_turns(low, rounds)
     speeds, ratio = compared(times, jpg.size / 1e6)
+    low_speeds, low_ratio = compared(low_times, jpg.size / 1e6)
     what = f"{batch} of {side}x{side}, loss without {border} pixels"
     cli.say(f"training step, {what}: " + ", ".join(f"{n} {s:.3f}" for n, s in speeds.items()))
     cli.say(f"  ratio to the faster PyTorch {ratio:.2f}")
-    return {"batch": batch, "side": side, "border": border, "speeds": speeds, "ratio": ratio}
+    shown = ", ".join(f"{name} {speed:.3f}" for name, speed in low_speeds.items())
+    cli.say(f"  in bfloat16: {shown}; ratio {low_ratio:.2f}")
+    return {
+        "batch": batch,
+        "side": side,
+        "border": border,
+        "speeds": speeds,
+        "ratio": ratio,
+        "bfloat16": low_speeds,
+        "bfloat16_ratio": low_ratio,
+    }
 
 
 def draw(path: Path, rows: Sequence[NetRow]) -> None:

@@ -289,24 +289,32 @@ def common_table(
 
 
 def make_optimizer(args: argparse.Namespace) -> "keras.optimizers.Optimizer":
-    """Adam, or Muon on the kernel matrices with Adam on the biases and the last layer.
+    """Adam or Muon, at a constant rate or one that falls."""
+    import keras
+
+    rate = cosine(args.learning_rate, args.steps) if args.schedule == "cosine" else args.learning_rate
+    return keras.optimizers.Adam(rate) if args.optimizer == "adam" else muon(rate)
+
+
+def cosine(rate: float, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
+    """A learning rate that rises at first, and falls to a hundredth."""
+    import keras
+
+    warm = min(steps // 10, COSINE_WARM_UP_STEPS)
+    return keras.optimizers.schedules.CosineDecay(
+        rate / max(warm, 1), steps - warm, 0.01, warmup_target=rate if warm else None, warmup_steps=warm
+    )
+
+
+def muon(
+    rate: "float | keras.optimizers.schedules.LearningRateSchedule",
+) -> "keras.optimizers.Optimizer":
+    """Muon on the kernel matrices, with Adam on the biases and the last layer.
 
     Muon (Jordan 2024; Liu et al., arXiv 2502.16982) makes each update of a matrix orthogonal.
     """
     import keras
 
-    rate = args.learning_rate
-    if args.schedule == "cosine":
-        warm = min(args.steps // 10, COSINE_WARM_UP_STEPS)
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / max(warm, 1),
-            args.steps - warm,
-            0.01,
-            warmup_target=rate if warm else None,
-            warmup_steps=warm,
-        )
-    if args.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
     return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
 
 
@@ -410,11 +418,11 @@ def reporting(
     val_batches: "tf.data.Dataset",
 ) -> Callable[["Doubles"], None]:
     """The function that writes the page by what a validation found; without --report it does nothing."""
+    if not (args.report and run.chief):
+        return lambda errors: None
     import car_ds_loader
     from car import patch_page
 
-    if not (args.report and run.chief):
-        return lambda errors: None
     places = car_ds_loader.validation_places(val_set, args.val_patches)
     read = val_batches.as_numpy_iterator
     validated = patch_page.Validated(val_set, split.read(args.val), places, read)

@@ -16,25 +16,27 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "samples")]
 
+import crops
+
 from car import cli
 from car.arrays import Pixels
 
 QUALITY = 10
-SAMPLES = (("astronaut", 176, 64), ("coffee", 180, 44))  # and the crop's left, top
 DRAWN = (("screen", 0), ("cartoon", 2))  # and the seed
-SIDE, MAGNIFIED = 104, 3
 
 
 def clean_pictures() -> dict[str, Pixels]:
-    """The clean crops by name: uint8 [SIDE, SIDE, 3]; sides of samples' crops start at whole blocks."""
+    """The clean crops by name: uint8 [crops.SIDE, crops.SIDE, 3]."""
     from drawn import kinds
 
     found = {}
-    for name, left, top in SAMPLES:
+    for name, _, left, top in crops.CROPS:
         with Image.open(ROOT / f"samples/{name}.bmp") as image:
-            found[name] = np.asarray(image.convert("RGB").crop((left, top, left + SIDE, top + SIDE)))
+            found[name] = np.asarray(
+                image.convert("RGB").crop((left, top, left + crops.SIDE, top + crops.SIDE))
+            )
     for name, seed in DRAWN:
-        found[name] = kinds.KINDS[name](np.random.default_rng(seed), SIDE)
+        found[name] = kinds.KINDS[name](np.random.default_rng(seed), crops.SIDE)
     return found
 
 
@@ -58,12 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "beside luma": other.pixels,
             "original": clean,
         }
-        large = [pixels.repeat(MAGNIFIED, axis=0).repeat(MAGNIFIED, axis=1) for pixels in shown.values()]
+        large = [pixels.repeat(crops.MAGNIFIED, 0).repeat(crops.MAGNIFIED, 1) for pixels in shown.values()]
         rows.append(pictures.side_by_side(large, list(shown)))
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
-    for number, row in enumerate(rows):
-        sheet.paste(row, (0, number * row.height))
-    sheet.save(ROOT / "benchmarks/colours.png", optimize=True)
+    crops.save_sheet(ROOT / "benchmarks/colours.png", rows)
     return 0
 
 

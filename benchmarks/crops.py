@@ -31,6 +31,14 @@ def crop(path: Path, left: int, top: int) -> Pixels:
     return np.asarray(part.resize((SIDE * MAGNIFIED,) * 2, Image.Resampling.NEAREST))
 
 
+def save_sheet(path: Path, rows: Sequence[Image.Image]) -> None:
+    """Save rows of panels, all of one height, one below the other."""
+    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
+    for number, row in enumerate(rows):
+        sheet.paste(row, (0, number * row.height))
+    sheet.save(path, optimize=True)
+
+
 @cli.script
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the sheet. Returns the exit status."""
@@ -46,10 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "original": ROOT / f"samples/{name}.bmp",
         }
         rows.append(pictures.side_by_side([crop(path, *corner) for path in kinds.values()], list(kinds)))
-    sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
-    for number, row in enumerate(rows):
-        sheet.paste(row, (0, number * row.height))
-    sheet.save(ROOT / "benchmarks/crops.png", optimize=True)
+    save_sheet(ROOT / "benchmarks/crops.png", rows)
     return 0
 
 

@@ -121,7 +121,7 @@ def parse(
     outputs: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> argparse.Namespace:
-    """Parse argv; join the named positionals to WORKDIR and turn them into Paths.
+    """Parse argv; join the named arguments, each a name or a list of them, to WORKDIR as Paths.
 
     inputs must exist as folders, sources as folders or files (else exit status 2 with the usage); outputs
     need not.
@@ -138,12 +138,14 @@ def parse(
             argument_parser.error(f"there is no folder and no file {source}")
         setattr(args, name, source)
     for name in (*inputs, *outputs):
-        folder = args.workdir / getattr(args, name)
-        if name in inputs and not folder.is_dir():
-            argument_parser.error(f"there is no folder {folder}")
-        if folder.exists() and not folder.is_dir():
-            argument_parser.error(f"{folder} is a file; a folder is needed")
-        setattr(args, name, folder)
+        given = getattr(args, name)
+        folders = [args.workdir / one for one in (given if isinstance(given, list) else [given])]
+        for folder in folders:
+            if name in inputs and not folder.is_dir():
+                argument_parser.error(f"there is no folder {folder}")
+            if folder.exists() and not folder.is_dir():
+                argument_parser.error(f"{folder} is a file; a folder is needed")
+        setattr(args, name, folders if isinstance(given, list) else folders[0])
     return args
 
 

@@ -369,8 +369,12 @@ def check_same_size(path: Path, jpg: tuple[int, ...], clean: tuple[int, ...]) ->
         raise BadImage(f"{path.name}: the pair differs in size: {sizes}")
 
 
-def jpeg_bytes(pixels: Pixels, quality: int) -> bytes:
-    """Grey [H, W] or RGB [H, W, 3] uint8 pixels as a JPEG file at a quality of 1..100, chroma 4:2:0."""
+def jpeg_bytes(pixels: Pixels, quality: int, sampling: str | None = None) -> bytes:
+    """Grey [H, W] or RGB [H, W, 3] uint8 pixels as a JPEG file at a quality of 1..100.
+
+    sampling: of chroma, "4:4:4", "4:2:2" or "4:2:0", which Pillow takes where it is not told.
+    """
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    told = {} if sampling is None else {"subsampling": sampling}
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, **told)
     return file.getvalue()

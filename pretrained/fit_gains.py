@@ -36,11 +36,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--shrink", type=cli.positive, default=1, metavar="N", help="as of load_train_data.py (1)"
     )
-    args = cli.parse(parser, argv, inputs=["log"])
-    for folder in args.folders:
-        if not folder.is_dir():
-            parser.error(f"there is no folder {folder}")
-    return args
+    return cli.parse(parser, argv, inputs=["log", "folders"])
 
 
 def errors_by_gain(

@@ -7,13 +7,12 @@ photographs hold at full size was coded at half of it before, and is no clean tr
 by LOG's weights as run_car_images.py does it. The net learns the changes of Cb and Cr: the loss is what
 they add to the mean squared error of R, G and B. Written into LOG as chroma.npz.
 
-Its products are in bfloat16 where the processor has units for it, five times as fast. A set takes minutes,
-and starts anew if it is stopped. The loss is printed for the images of --val beside
-that of the decoded files, with the limits of their tables left out.
+Its products are in bfloat16 where the processor has units for it. A set takes minutes, and starts again from
+nothing where it is stopped. For the images of --val the errors of the decoded Cb and Cr are printed, and
+those that the net leaves, without the limits of their tables.
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,8 +25,6 @@ from car import cli, stop
 from car.errors import Stopped, UserError
 
 if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used, once the arguments are good
-    import keras
-
     from car.arrays import Floats, Integers, Pixels
     from car.chroma_net import ChromaNet
     from car.correct import Corrector
@@ -37,9 +34,6 @@ if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used
 SAMPLINGS = (("4:2:0", 1, 0.7), ("4:4:4", 2, 0.2), ("4:2:2", 2, 0.1))
 CROP = 40  # samples of chroma at each side that count
 CROPS = 8  # of a step
-WARM_UP_STEPS = 300
-# What an error of Cb and of Cr adds to the sum of those of R, G and B: JFIF's matrix, squared.
-PARTS = (0.344136**2 + 1.772**2, 1.402**2 + 0.714136**2)
 
 
 class Example(NamedTuple):
@@ -61,11 +55,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=cli.positive, default=9000, metavar="N", help="(9000)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="(0.001)")
     parser.add_argument("--seed", type=cli.seed, default=0, help="(0)")
-    args = cli.parse(parser, argv, inputs=["log"])
-    for folder in (*args.folders, args.val):
-        if not folder.is_dir():
-            parser.error(f"there is no folder {folder}")
-    return args
+    return cli.parse(parser, argv, inputs=["log", "folders", "val"])
 
 
 # ---- examples ------------------------------------------------------------------------------
@@ -90,23 +80,12 @@ def examples(
             for (sampling, smaller, _), some in zip(SAMPLINGS, made, strict=True):
                 clean = reduced[smaller]
                 if clean.ndim == 3:
-                    picture = saved(clean, quality, sampling)
+                    picture = images.decode_jpeg(images.jpeg_bytes(clean, quality, sampling))
                     if smaller not in corrected:
                         corrected[smaller] = corrected_luma(corrector, picture)
                     some.append(example_of(picture, corrected[smaller], clean))
             progress.step()
     return [[one for one in some if min(one.truth.shape[:2]) >= CROP] for some in made]
-
-
-def saved(clean: "Pixels", quality: int, sampling: str) -> "Decoded":
-    """A clean picture, uint8 [H, W, 3], as a JPEG gives it back."""
-    from PIL import Image
-
-    from car import images
-
-    file = io.BytesIO()
-    Image.fromarray(clean).save(file, "JPEG", quality=quality, subsampling=sampling)
-    return images.decode_jpeg(file.getvalue())
 
 
 def corrected_luma(corrector: "Corrector", picture: "Decoded") -> "Pixels":
@@ -185,36 +164,27 @@ def batches(of_sampling: "Sequence[Sequence[Example]]", seed: int) -> "Iterator[
 # ---- training ------------------------------------------------------------------------------
 
 
-def make_optimizer(rate: float, steps: int) -> "keras.optimizers.Optimizer":
-    """Muon, as train_car.py has it, with a cosine."""
-    import keras
-
-    warm = min(steps // 10, WARM_UP_STEPS)
-    falling = keras.optimizers.schedules.CosineDecay(
-        rate / max(warm, 1), steps - warm, 0.01, warmup_target=rate, warmup_steps=warm
-    )
-    return keras.optimizers.Muon(
-        falling, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None
-    )
-
-
 def train(net: "ChromaNet", of_sampling: "Sequence[Sequence[Example]]", args: argparse.Namespace) -> None:
     """Train a net on examples of each of SAMPLINGS."""
     import tensorflow as tf
 
     import model_car
+    import train_car
+    from car import changes
 
-    optimizer = make_optimizer(args.learning_rate, args.steps)
+    optimizer = train_car.muon(train_car.cosine(args.learning_rate, args.steps))
     variables = net.trainable_variables
     optimizer.build(variables)
 
+    # What an error of Cb and of Cr adds to the sum of those of R, G and B.
+    parts = (changes.CHROMA_TO_RGB**2).sum(axis=1)
     products = tf.bfloat16 if model_car.has_bfloat16_units() else tf.float32
 
     @tf.function
     def step(planes: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             errors = tf.square(net(planes, products=products) - truth)
-            loss = tf.reduce_mean(tf.reduce_sum(errors * PARTS, axis=-1))
+            loss = tf.reduce_mean(tf.reduce_sum(errors * parts, axis=-1))
         gradients = tape.gradient(loss, variables)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss

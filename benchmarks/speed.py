@@ -9,6 +9,7 @@ of a shared machine drifts. Sizes are squares of --sizes pixels; --parts picks s
 """
 
 import argparse
+import functools
 import json
 import platform
 import sys
@@ -53,7 +54,7 @@ class TrainingRow(NetRow):
 
 
 PARTS = (
-    *("difference", "net", "bfloat16", "training", "cost"),
+    *("difference", "net", "bfloat16", "chroma", "training", "cost"),
     *("loader", "folder", "sizes", "shards", "cores", "memory", "start"),  # whole processes: scripts.py
 )
 
@@ -102,6 +103,22 @@ def measure_difference(folder: Path) -> Figures:
     share = f"{equal / pixels:.4%} of pixels equal when rounded"
     cli.say(f"fast against direct: {largest:.4f} grey level at most, {share}")
     return {"largest": largest, "equal": equal / pixels}
+
+
+def time_chroma(rounds: int) -> Figures:
+    """The speed of colour JPGs of 2 megapixels to that with Cb and Cr each alone through the net of luma."""
+    beside, alone = (model_car.load_corrector(ignore_history=True) for _ in range(2))
+    alone.nets = {factor: net._replace(chroma=None) for factor, net in alone.nets.items()}
+    plane = texture(1632)[:1224]
+    colours = np.stack([plane, plane[::-1], plane[:, ::-1]], axis=-1)
+    found: Figures = {}
+    for sampling in ("4:2:0", "4:4:4"):
+        data = images.jpeg_bytes(colours, 40, sampling)
+        runs = {name: functools.partial(one.correct, data) for name, one in (("b", beside), ("a", alone))}
+        times = in_turns(runs, rounds)
+        found[sampling] = float(np.median(np.divide(times["a"], times["b"])))
+        cli.say(f"chroma beside luma, {sampling}: {found[sampling]:.2f} times the speed of each plane alone")
+    return found
 
 
 def suite_step(layers: Layers, jpg: Floats, bmp: Floats, border: int) -> Callable[[], float]:
@@ -230,6 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "difference": lambda: measure_difference(args.images),
             "net": lambda: time_net(args.sizes, args.rounds),
             "bfloat16": lambda: time_net(args.sizes, args.rounds, engines.in_bfloat16, "net in bfloat16"),
+            "chroma": lambda: time_chroma(args.rounds),
             "training": lambda: [
                 time_training(args.rounds, 1000, 32, 0),  # the original's; and how pretrained/ was trained
                 time_training(args.rounds, 4, 96, weights.RADIUS),

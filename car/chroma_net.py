@@ -77,8 +77,8 @@ def change_of(
 
 @functools.cache
 def _graph(products: tf.DType) -> Callable[..., tf.Tensor]:
-    """One graph for all nets of chroma, traced once for each shape of tiles."""
-    return tf.function(functools.partial(change_of, products=products))
+    """One graph for all nets of chroma, and from the second shape of tiles on for all shapes."""
+    return tf.function(functools.partial(change_of, products=products), reduce_retracing=True)
 
 
 def make_forward(

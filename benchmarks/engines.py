@@ -83,7 +83,7 @@ def onnx_file(net: CarNet, path: Path) -> None:
             nodes.append(helper.make_node("Relu", [name], [f"relu{number}"]))
             name = f"relu{number}"
     ends = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, "h", w])
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1, "h", w])
         for n, w in (("luma", "w"), (name, "v"))
     ]
     ends[1].type.tensor_type.shape.dim[2].dim_param = "g"
@@ -92,11 +92,11 @@ def onnx_file(net: CarNet, path: Path) -> None:
 
 
 def _tiles(luma: Pixels) -> list[Floats]:
-    """A plane with mirrored edges in parts of 2048 rows and columns, each with its halo: float32."""
+    """A plane, mirrored at its edges, in parts of 2048x2048 with their halos: float32 [1, h, w]."""
     halo, step = weights.RADIUS, 2048
     plane = np.pad(luma, halo, mode="symmetric").astype(np.float32)
     return [
-        np.ascontiguousarray(plane[top : top + step + 2 * halo, left : left + step + 2 * halo])
+        np.ascontiguousarray(plane[top : top + step + 2 * halo, left : left + step + 2 * halo])[np.newaxis]
         for top in range(0, luma.shape[0], step)
         for left in range(0, luma.shape[1], step)
     ]
@@ -125,7 +125,7 @@ def in_bfloat16(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
         for name, corrector in ours.items()
     }
     name = f"OpenVINO as it comes ({compiled.get_property('INFERENCE_PRECISION_HINT').to_string()})"
-    return runs | {name: lambda: [compiled(tile[None, None]) for tile in scaled]}
+    return runs | {name: lambda: [compiled(tile[:, None]) for tile in scaled]}
 
 
 def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
@@ -133,11 +133,32 @@ def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
 
     The others see the padded plane at one go, up to 2048 rows and columns at a time (their memory).
     """
+    fast, direct = (model_car.make_corrector({None: trained}, conv=conv) for conv in ("fast", "direct"))
+    return {
+        "suite": lambda: fast.through_net(luma, choice.Choice(None)),
+        "suite --conv direct": lambda: direct.through_net(luma, choice.Choice(None)),
+        **_others(trained, _tiles(luma)),
+    }
+
+
+def engines_for_batch(trained: Weights, patches: Pixels) -> dict[str, Callable[[], object]]:
+    """As engines_for, of a batch of patches with their halos, uint8 [N, h, w]."""
+    fast, direct = (
+        model_car.make_forward(trained, weights.RADIUS, conv, "float32") for conv in ("fast", "direct")
+    )
+    return {
+        "suite": lambda: fast(patches, 1.0),
+        "suite --conv direct": lambda: direct(patches, 1.0),
+        **_others(trained, [patches.astype(np.float32)]),
+    }
+
+
+def _others(trained: Weights, tiles: list[Floats]) -> dict[str, Callable[[], object]]:
+    """The other engines on tiles with their halos, float32 [N, h, w]."""
     import onnxruntime
     import torch
 
     net = model_car.net_of(trained)
-    tiles = _tiles(luma)
     scaled = [tile / 255 for tile in tiles]  # as those want it whose net has no scaling inside
     path = Path(tempfile.mkdtemp()) / "car.onnx"
     onnx_file(net, path)
@@ -148,19 +169,16 @@ def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
     compiled = _in_openvino(path, settings)
     plain, last = torch_net(net), torch_net(net).to(memory_format=torch.channels_last)
     graph = tf.function(lambda x: net(x, padding="VALID"), reduce_retracing=True)
-    fast, direct = (model_car.make_corrector({None: trained}, conv=conv) for conv in ("fast", "direct"))
 
     def in_torch(model: torch.nn.Module, layout: torch.memory_format) -> None:
         with torch.inference_mode():
             for tile in scaled:
-                model(torch.from_numpy(tile)[None, None].to(memory_format=layout))
+                model(torch.from_numpy(tile)[:, None].to(memory_format=layout))
 
     return {
-        "suite": lambda: fast.through_net(luma, choice.Choice(None)),
-        "suite --conv direct": lambda: direct.through_net(luma, choice.Choice(None)),
-        "TensorFlow": lambda: [graph(tf.constant(tile)[None, ..., None]) for tile in tiles],
+        "TensorFlow": lambda: [graph(tf.constant(tile)[..., None]) for tile in tiles],
         "PyTorch": lambda: in_torch(plain, torch.contiguous_format),
         "PyTorch channels-last": lambda: in_torch(last, torch.channels_last),
-        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[None, None]}) for tile in scaled],
-        "OpenVINO": lambda: [compiled(tile[None, None]) for tile in scaled],
+        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[:, None]}) for tile in scaled],
+        "OpenVINO": lambda: [compiled(tile[:, None]) for tile in scaled],
     }

@@ -54,7 +54,7 @@ class TrainingRow(NetRow):
 
 
 PARTS = (
-    *("difference", "net", "bfloat16", "chroma", "training", "cost"),
+    *("difference", "net", "batch", "bfloat16", "chroma", "training", "cost"),
     *("loader", "folder", "sizes", "shards", "cores", "memory", "start"),  # whole processes: scripts.py
 )
 
@@ -84,6 +84,18 @@ def time_net(
         shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
         cli.say(f"{what}, {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
     return rows
+
+
+def time_batch(rounds: int, count: int = 100, side: int = 100) -> NetRow:
+    """As time_net, of a batch of patches, as the original suite cut its pictures."""
+    trained = weights.load(weights.shipped())
+    whole = side + 2 * weights.RADIUS
+    patches = np.stack([texture(whole, number) for number in range(count)])
+    times = in_turns(engines.engines_for_batch(trained, patches), rounds)
+    speeds, ratio = compared(times, count * side * side / 1e6)
+    shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
+    cli.say(f"{count} patches of {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
+    return {"side": side, "speeds": speeds, "ratio": ratio}
 
 
 def measure_difference(folder: Path) -> Figures:
@@ -218,9 +230,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--sizes",
         nargs="+",
         type=cli.positive,
-        default=[512, 1024, 2048, 4096],
+        default=[256, 512, 1024, 2048, 4096],
         metavar="S",
-        help="(512 1024 2048 4096)",
+        help="(256 512 1024 2048 4096)",
     )
     parser.add_argument(
         "--images", default=ROOT / "samples", metavar="FOLDER", help="for `difference` (samples)"
@@ -246,6 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sections: dict[str, Callable[[], object]] = {
             "difference": lambda: measure_difference(args.images),
             "net": lambda: time_net(args.sizes, args.rounds),
+            "batch": lambda: time_batch(args.rounds),
             "bfloat16": lambda: time_net(args.sizes, args.rounds, engines.in_bfloat16, "net in bfloat16"),
             "chroma": lambda: time_chroma(args.rounds),
             "training": lambda: [

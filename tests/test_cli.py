@@ -1,6 +1,7 @@
 """car/cli.py: arguments, faults as one line and a status, what is said, progress in a pipe and on a terminal."""
 
 import contextlib
+import ctypes
 import os
 import pty
 import re
@@ -117,6 +118,35 @@ def test_what_people_have_set_stays(process: None, monkeypatch: Monkey) -> None:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     cli.start()
     assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["TF_CPP_MIN_LOG_LEVEL"]) == ("4", "0")
+
+
+ARENAS = """
+import ctypes, sys, threading
+from car import cli
+libc = ctypes.CDLL(None)
+libc.fopen.restype = libc.malloc.restype = ctypes.c_void_p
+if "start" in sys.argv:
+    cli.start()
+together = threading.Barrier(8)
+def take():
+    libc.malloc(1000)
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="glibc's")
+def test_threads_of_a_script_share_two_arenas_of_memory(tmp_path: Path) -> None:
+    found = {}
+    for how in ("start", "not"):
+        subprocess.run([sys.executable, "-c", ARENAS, tmp_path / how, how], check=True, cwd=ROOT)
+        found[how] = (tmp_path / how).read_text().count("<heap ")
+    assert found["start"] == 2 < found["not"]
 
 
 def test_a_start_where_stdout_is_no_file(process: None, monkeypatch: Monkey) -> None:

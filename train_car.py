@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from car import cli, files, split, stop
+from car import cli, files, optimizers, split, stop
 from car.errors import UserError
 
 if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, once the arguments are good
@@ -35,10 +35,6 @@ if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, onc
 
 LOCK_FILE = ".car.lock"
 VALIDATION_PIXELS_AT_A_TIME = 2**16  # in one batch of a validation, at the most
-MUON_SINCE_KERAS = (3, 13)  # Keras; the Muon of older ones takes steps of another size
-COSINE_WARM_UP_STEPS = (
-    300  # of a cosine: at full rate from the first step, Muon switches maps off that never come back
-)
 SECONDS_BETWEEN_STATES = 60  # what a kill can cost
 # The options that a run must keep to give the losses that it began with; --steps may grow.
 KEPT_OPTIONS = (
@@ -81,7 +77,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--schedule",
         choices=("constant", "cosine"),
         default="constant",
-        help=f"(constant); cosine: up in {COSINE_WARM_UP_STEPS} steps (--steps / 10 at most), down to 1/100",
+        help="(constant); cosine: up in "
+        f"{optimizers.COSINE_WARM_UP_STEPS} steps (--steps / 10 at most), down to 1/100",
     )
     parser.add_argument("--optimizer", choices=("adam", "muon"), default="adam", help="(adam)")
     parser.add_argument("--conv", choices=("fast", "direct"), help="form of layer 2 (fast; direct on a GPU)")
@@ -123,7 +120,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("argument --precision: the fast form is one of float32; leave --conv out")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
-    if args.optimizer == "muon" and tuple(map(int, version("keras").split(".")[:2])) < MUON_SINCE_KERAS:
+    if (
+        args.optimizer == "muon"
+        and tuple(map(int, version("keras").split(".")[:2])) < optimizers.MUON_SINCE_KERAS
+    ):
         parser.error(
             f"argument --optimizer: muon needs Keras 3.13 or later, which needs Python 3.11 or later; "
             f"this is Keras {version('keras')}"
@@ -288,36 +288,6 @@ def common_table(
 # ---- what the loop calls -------------------------------------------------------------------
 
 
-def make_optimizer(args: argparse.Namespace) -> "keras.optimizers.Optimizer":
-    """Adam or Muon, at a constant rate or one that falls."""
-    import keras
-
-    rate = cosine(args.learning_rate, args.steps) if args.schedule == "cosine" else args.learning_rate
-    return keras.optimizers.Adam(rate) if args.optimizer == "adam" else muon(rate)
-
-
-def cosine(rate: float, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
-    """A learning rate that rises at first, and falls to a hundredth."""
-    import keras
-
-    warm = min(steps // 10, COSINE_WARM_UP_STEPS)
-    return keras.optimizers.schedules.CosineDecay(
-        rate / max(warm, 1), steps - warm, 0.01, warmup_target=rate if warm else None, warmup_steps=warm
-    )
-
-
-def muon(
-    rate: "float | keras.optimizers.schedules.LearningRateSchedule",
-) -> "keras.optimizers.Optimizer":
-    """Muon on the kernel matrices, with Adam on the biases and the last layer.
-
-    Muon (Jordan 2024; Liu et al., arXiv 2502.16982) makes each update of a matrix orthogonal.
-    """
-    import keras
-
-    return keras.optimizers.Muon(rate, exclude_layers=["layer4"], weight_decay=None, adam_weight_decay=None)
-
-
 def begin(
     args: argparse.Namespace,
     strategy: "tf.distribute.Strategy",
@@ -331,7 +301,13 @@ def begin(
     def make_net() -> training_run.Net:
         return model_car.CarNet(args.residual, args.seed)
 
-    run = training_run.Run(args.log, strategy, make_net, lambda: make_optimizer(args), chief, coarseness)
+    def make_optimizer() -> "keras.optimizers.Optimizer":
+        rate = args.learning_rate
+        return optimizers.make(
+            args.optimizer, optimizers.cosine(rate, args.steps) if args.schedule == "cosine" else rate
+        )
+
+    run = training_run.Run(args.log, strategy, make_net, make_optimizer, chief, coarseness)
     if args.init:
         run.start_from(args.init)
     run.restore()

@@ -169,10 +169,9 @@ def train(net: "ChromaNet", of_sampling: "Sequence[Sequence[Example]]", args: ar
     import tensorflow as tf
 
     import model_car
-    import train_car
-    from car import changes
+    from car import changes, optimizers
 
-    optimizer = train_car.muon(train_car.cosine(args.learning_rate, args.steps))
+    optimizer = optimizers.muon(optimizers.cosine(args.learning_rate, args.steps))
     variables = net.trainable_variables
     optimizer.build(variables)
 

@@ -19,7 +19,7 @@ def make(name: str, rate: Rate) -> "keras.optimizers.Optimizer":
     return keras.optimizers.Adam(rate) if name == "adam" else muon(rate)
 
 
-def cosine(rate: float, steps: int) -> Rate:
+def cosine(rate: float, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
     """A learning rate that rises at first, and falls to a hundredth."""
     import keras
 

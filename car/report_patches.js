@@ -50,7 +50,8 @@ function linesOf(entry) {
 
 function factsOf(entry) {
   const lines = [["image", entry.image || "not known: split.json does not tell"], ["record", entry.place], ["kind", entry.kind]];
-  lines.push(["MSE", changing(entry, "mse", 3)], ["PSNR", `${changing(entry, "psnr", 2)} dB`], ["standard deviation", `${told(entry.contrast, 1)} grey levels (BMP)`]);
+  const what = entry.mse_after === null ? "MSE" : "MSE, of the net's output before it is clipped to 0..255";
+  lines.push([what, changing(entry, "mse", 3)], ["PSNR", `${changing(entry, "psnr", 2)} dB`], ["standard deviation", `${told(entry.contrast, 1)} grey levels (BMP)`]);
   return [described(lines)];
 }
 

@@ -103,7 +103,7 @@ def test_a_patch_is_looked_at_closely(training: "Page") -> None:
     )
     viewer.get_by_role("slider", name="Magnified").fill("2")
     assert viewer.locator(".tag").count() == 0  # they would lie over each other
-    assert "record " in viewer.locator("dl").inner_text()
+    assert all(text in viewer.locator("dl").inner_text() for text in ("record ", "before it is clipped"))
     viewer.get_by_role("button", name="Next").click()
     assert viewer.locator("h2").inner_text() == training.locator(".card h2").nth(2).inner_text()
 

@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py FOLDER
     python benchmarks/quality.py FOLDER --weights work/log --quality 5 10 50 95 --plot quality.png
-    python benchmarks/quality.py FOLDER --as colour
+    python benchmarks/quality.py FOLDER --as colour --against another/log
     python benchmarks/quality.py FOLDER --twice 30 --quality 75 90
     python benchmarks/quality.py FOLDER --tables
     python benchmarks/quality.py FOLDER --drawn --as colour
@@ -50,6 +50,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.set_defaults(workdir=".")  # there is no WORKDIR: the folders are what the shell says
     parser.add_argument("folder", help="of clean images")
     parser.add_argument("--weights", type=Path, metavar="LOG", help="(those that came with the suite)")
+    parser.add_argument(
+        "--against", type=Path, metavar="LOG", help="also print the gain over these weights, mean and least"
+    )
     parser.add_argument(
         "--quality", nargs="+", type=quality, default=[10, 20, 30, 40], metavar="Q", help="(10 20 30 40)"
     )
@@ -270,11 +273,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         for kind in sorted(set(kinds)):
             of_kind = rows[[one == kind for one in kinds]]
             cli.say(f"{f'{way} {kind}':>{first}}   {described(of_kind)}")
+    others: dict[str, Corrector] = {}
+    if args.against:
+        others[str(args.against)] = model_car.load_corrector(
+            args.against, ignore_history=args.ignore_history, **options
+        )
     if args.twice and not args.ignore_history:
-        by_header = model_car.load_corrector(args.weights, ignore_history=True, **options)
-        for way, of_images in measure(by_header, paths, args.kind, args.twice, ways).items():
+        others["--ignore-history"] = model_car.load_corrector(args.weights, ignore_history=True, **options)
+    for name, other in others.items():
+        for way, of_images in measure(other, paths, args.kind, args.twice, ways).items():
             gains = np.subtract(results[way], of_images)[:, 3]
-            cli.say(f"{way:>{first}}   over --ignore-history {gains.mean():+.3f}, least {gains.min():+.3f}")
+            cli.say(f"{way:>{first}}   over {name} {gains.mean():+.3f}, least {gains.min():+.3f}")
+    if args.twice and not args.ignore_history:
         cli.say(describe_finds(paths, args.kind, args.twice, ways))
     if args.plot:
         draw(args.plot, results)

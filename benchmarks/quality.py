@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used
     from car.arrays import Doubles, Pixels
     from car.correct import Corrector
 
+PERFECT_PSNR = 60.0  # dB; a gain counts up to it, as some drawn pictures are JPEGs without any error
 KINDS = ("luma", "full-range", "colour")
 
 Results = dict[str, list[list[float]]]  # by the name of a way to save, a row for each image
@@ -176,11 +177,10 @@ def described(rows: "Doubles") -> str:
     import numpy as np
 
     means = np.ma.masked_invalid(rows).mean(axis=0).filled(math.nan)
-    gains = rows[:, 3] - rows[:, 0]
-    before, after = (
-        f"{p:7.3f}  {s:{'6.3f' if s > 1 else '.4f'}}  {b:6.3f}" for p, s, b in (means[:3], means[3:])
-    )
-    return f"{before}   {after}   {gains.mean():+7.3f} {gains.min():+7.3f}"
+    before, after = np.minimum(rows[:, [0, 3]], PERFECT_PSNR).T
+    gains = after - before
+    shown = (f"{p:7.3f}  {s:{'6.3f' if s > 1 else '.4f'}}  {b:6.3f}" for p, s, b in (means[:3], means[3:]))
+    return f"{'   '.join(shown)}   {gains.mean():+7.3f} {gains.min():+7.3f}"
 
 
 def describe_finds(

@@ -1,12 +1,13 @@
 """How far a change may go: what the file allows, and how far the net can be trusted, block by block.
 
-The nets have seen photographs. Five kinds of block are told apart in which they are wrong, by what the file
+The nets have seen photographs. Six kinds of block are told apart in which they are wrong, by what the file
 holds and by what the net asks for; there the change fades out. The thresholds were chosen on crops of BSDS500
 val and a third of LIVE1, which lose nothing by them, and on 30 drawn pictures.
 
 - A pattern (dither, hatching, a checkerboard, noise, small text in black and white): the high frequencies
   around are stronger than a photograph's, and the net asks mainly to weaken what the file holds, or for more
   than a step.
+- A smooth pattern that repeats from block to block, and in a fine file any: nothing tells errors from it.
 - An edge on the border of two blocks without detail: a ramp as steep as that would have left coefficients.
 - Dark flat ground: on photographs of low quality the net has learned that most of it was lighter. In chroma
   neutral ground, 128 throughout: the eye sees the least tint on grey.
@@ -17,11 +18,13 @@ val and a third of LIVE1, which lose nothing by them, and on 30 drawn pictures.
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from car import jpeg, levels
 from car.arrays import Changes, Floats, Pixels
 
 HIGH = jpeg.FREQUENCIES.reshape(-1) >= 6
+LOW = ~HIGH & (jpeg.FREQUENCIES.reshape(-1) > 0)
 # Each pair: where a change begins to fade, and where nothing is left of it.
 # The rms of the high coefficients around a block, grey levels; of photographs 99.9 % have under 32.
 STRONGER_THAN_PHOTOGRAPHS = (50.0, 62.0)
@@ -33,6 +36,7 @@ STRONG_ENOUGH_FOR_SHARE = (6.0, 12.0)  # rms of the high ones
 WEAKENING = (0.4, 0.55)
 ASKED_STEPS = (1.0, 2.0)  # the most that the net asks for in a block
 EDGE = (0.2, 0.32)  # jump between two flat blocks, in steps of the first frequency across it
+MUCH = (8.0, 16.0)  # length of the low coefficients of a block that repeats, in steps
 DARK = 16  # grey levels
 # A smooth block: rms of the high coefficients around, grey levels; a fine file: its first step across.
 NOT_SMOOTH, NOT_FINE = (0.3, 0.6), (2.0, 3.0)
@@ -40,8 +44,9 @@ NEUTRAL = 128  # the level of Cb and Cr where R = G = B
 
 
 class Blocks(NamedTuple):
-    """What is measured of each block of a plane, each float32 [rows, columns] of blocks."""
+    """What is measured of each block of a plane: float32 [rows, columns] of blocks, but for the first."""
 
+    low: npt.NDArray[np.int16]  # [rows, columns, 20]: the low coefficients but the mean, in whole steps
     high: Floats  # sum of the squared high coefficients
     detail: Floats  # the same of all but the mean's
     asked: Floats  # sum of the squared changes that the net asks for, in steps
@@ -93,7 +98,9 @@ def limit_change(
 
 def trust(blocks: Blocks, table: Floats, is_chroma: bool = False) -> Floats:
     """How much of its change each block gets, 0..1: float32 [rows, columns]."""
-    high, detail, asked, weakening = map(_around, blocks[:4])
+    high, detail, asked, weakening = map(
+        _around, (blocks.high, blocks.detail, blocks.asked, blocks.weakening)
+    )
     strength = np.sqrt(high / HIGH.sum())
     share = np.sqrt(high / np.maximum(detail, 1))
     unlike_photographs = np.maximum(
@@ -108,6 +115,10 @@ def trust(blocks: Blocks, table: Floats, is_chroma: bool = False) -> Floats:
     level = _spread(blocks.lowest, np.minimum)
     keeps_level = level == NEUTRAL if is_chroma else level < DARK
     ground = keeps_level & (_spread(blocks.highest, np.maximum) == level)
+    smooth_or_fine = np.maximum(
+        1 - _ramp(strength, STRONG_ENOUGH_FOR_SHARE), 1 - _ramp(table[0, 1], NOT_FINE)
+    )
+    trusted = np.minimum(trusted, 1 - _repeats(blocks) * smooth_or_fine)
     return np.where(ground, 0, trusted).astype(np.float32)
 
 
@@ -143,7 +154,9 @@ def _measure(change: Floats, samples: Pixels, table: Floats, gains: Floats) -> B
         pixels.max(axis=1),
     )
     columns = -(-samples.shape[1] // jpeg.BLOCK)
-    return Blocks(*(values.reshape(-1, columns).astype(np.float32) for values in measured))
+    maps = [values.reshape(-1, columns).astype(np.float32) for values in measured]
+    low = np.rint(held[:, LOW] / steps[LOW]).astype(np.int16)
+    return Blocks(low.reshape(-1, columns, LOW.sum()), *maps)
 
 
 def _edges(blocks: Blocks, table: Floats) -> Floats:
@@ -160,6 +173,22 @@ def _edges(blocks: Blocks, table: Floats) -> Floats:
         for side in (behind, before):
             found[side] = np.maximum(found[side], edge)
     return found
+
+
+def _repeats(blocks: Blocks) -> Floats:
+    """Where a block holds much and its low coefficients are those of the four beside it, to a step: 0..1."""
+    alike = np.ones(blocks.mean.shape, bool)
+    for axis in (0, 1):
+        behind, before = (
+            tuple(part if side == axis else slice(None) for side in (0, 1))
+            for part in (slice(1, None), slice(None, -1))
+        )
+        same = np.abs(blocks.low[behind] - blocks.low[before]).max(axis=-1, initial=0) <= 1
+        alike[behind] &= same
+        alike[before] &= same
+    held = np.sqrt(np.square(blocks.low, dtype=np.float32).sum(axis=-1))
+    repeats: Floats = alike * _ramp(held, MUCH)
+    return repeats
 
 
 def _ramp(values: Any, ends: tuple[float, float]) -> Any:

@@ -319,6 +319,12 @@ def trusted(change: Array, samples: Array, steps: Array, gains: Array, is_chroma
                 if other in held and is_flat((y, x)) and is_flat(other):
                     jump = abs(held[y, x][0, 0] - held[other][0, 0]) / 8 - steps[0, 0] / 8
                     weights[y, x] = min(weights[y, x], 1 - ramp(jump / step, 0.2, 0.32))
+            beside = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+            in_steps = {n: np.rint(detail(n) / steps)[~high] for n in [(y, x), *beside] if n in held}
+            alike = all(abs(in_steps[n] - in_steps[y, x]).max() <= 1 for n in in_steps)
+            repeats = alike * ramp(np.square(in_steps[y, x]).sum() ** 0.5, 8, 16)
+            smooth_or_fine = max(1 - ramp(strength, 6, 12), 1 - ramp(steps[0, 1], 2, 3))
+            weights[y, x] = min(weights[y, x], 1 - repeats * smooth_or_fine)
             levels = {level for n in near for level in pixels[n].flat}
             if levels == {128.0} if is_chroma else len(levels) == 1 and levels.pop() < 16:
                 weights[y, x] = 0

@@ -132,6 +132,30 @@ def test_a_smooth_sky_of_a_fine_file_stays_as_it_is(quality: int, part: int) -> 
         np.testing.assert_allclose(change, 0.1 if is_chroma else 0.1 * part, atol=0.03)
 
 
+def test_a_grating_that_repeats_from_block_to_block_stays() -> None:
+    """A period of 8 rows. One of 11 repeats nowhere, and a change of it is as good as any."""
+    for quality, kept in ((20, False), (60, False), (95, False), (60, True)):
+        plane = encoded(127.5 * (1 - np.cos(2 * np.pi * Y / (11 if kept else 8))), quality)
+        assert plane.table is not None
+        change = np.full(plane.samples.shape, 0.3, np.float32)
+        limit(change, plane.samples, plane.table, np.ones((8, 8), np.float32))
+        np.testing.assert_allclose(change[8:-8], 0.3 if kept else 0, atol=0.03)
+
+
+def test_trust_in_gratings_is_the_references() -> None:
+    """Ever fainter from left to right, from steps that hold nothing to those that hold much; and fine ones."""
+    faint = np.repeat(np.linspace(0.05, 1, 8), 32)
+    smooth = 127.5 * (1 - np.cos(2 * np.pi * np.arange(96) / 8)[:, np.newaxis] * faint)
+    sharp = 127.5 * (1 + np.where(np.arange(96) % 4 < 2, 1, -1)[:, np.newaxis] * faint)
+    for picture, quality in ((smooth, 50), (smooth, 92), (sharp, 50), (sharp, 92)):
+        plane = encoded(picture, quality)
+        assert plane.table is not None
+        change, gains = np.full(plane.samples.shape, 0.3, np.float32), np.ones((8, 8), np.float32)
+        wanted = limited(change.astype(float), plane.samples, plane.table, gains)
+        limit(change, plane.samples, plane.table, gains)
+        np.testing.assert_allclose(change, wanted, atol=0.03)
+
+
 def test_an_edge_of_half_a_step_between_flat_blocks_stays() -> None:
     """A square of level 6 on black, quality 50: the file holds it exactly; a ramp so steep would be told."""
     square = np.zeros((64, 64))

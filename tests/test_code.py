@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from car import cli
+
 COMMANDS = {"car-load-train", "car-load-val", "car-records", "car-train", "car-correct"}
 
 
@@ -31,6 +33,9 @@ def test_pip_installs_commands_and_weights(tmp_path: Path) -> None:
     pip = f"-m pip install -q --no-deps --target {tmp_path / 'there'} {source}".split()
     subprocess.run([sys.executable, *pip], check=True, timeout=120)
     assert {path.name for path in (tmp_path / "there/bin").iterdir()} == COMMANDS
+    (about,) = (tmp_path / "there").glob("car_suite-*.dist-info")
+    assert (about / "licenses/LICENSE").read_text().startswith("MIT License")
+    assert f"\nversion: {cli.VERSION}\n" in (ROOT / "CITATION.cff").read_text()
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "there")}
     (tmp_path / "data").mkdir()
     (tmp_path / "data/camera.jpg").write_bytes((ROOT / "samples/camera.jpg").read_bytes())

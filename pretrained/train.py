@@ -7,7 +7,7 @@ q60, q80, q85, q90 or q95; all of them if none is named, and blind comes before 
 WORKDIR/log/blind receives the net for the qualities 10 to 40 together, WORKDIR/log/faithful the same without
 --residual, WORKDIR/log/qN those for one each, of luma and of chroma. Stopped or killed, the same command goes
 on where it was. Copied over pretrained/qN (model_checkpoint.*, chroma.npz, losses.csv) a net stays there
-where this prints a higher PSNR than before; blind, in pretrained itself, with --ignore-header:
+where this prints a higher PSNR than before; blind, in pretrained itself, and faithful with --ignore-header:
 
     python benchmarks/quality.py BSDS500/val --quality N
 """

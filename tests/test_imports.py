@@ -134,8 +134,10 @@ def test_a_users_own_script_beside_ours_keeps_its_ctrl_c(tmp_path: Path) -> None
     """It lies in a folder with the suite on its path, imports all of it, and answers SIGINT as Python does."""
     script = tmp_path / "mine.py"
     script.write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import os, signal, model_car, car_ds_loader, run_car_images, train_car\n"
+        f"import signal, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        # A shell's background job, in which these tests may run, is started with it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import os, model_car, car_ds_loader, run_car_images, train_car\n"
         "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    import time; time.sleep(9)\n"
         "except KeyboardInterrupt:\n    print('mine')\n"
     )

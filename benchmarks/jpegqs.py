@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for quality in args.quality:
         with tempfile.TemporaryDirectory() as scratch:
             folder, pixels = Path(scratch), 0
-            for name in ("jpgs", "default", "best", "suite"):
+            plain, sharpest, suite = "jpegqs", f"jpegqs -q {SHARPEST}", "run_car_images.py"
+            for name in ("jpgs", plain, sharpest, suite):
                 (folder / name).mkdir()
             jpgs = [folder / f"jpgs/{number:04}.jpg" for number in range(len(clean))]
             for jpg, path in zip(jpgs, clean, strict=True):
@@ -84,14 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pixels += picture.shape[0] * picture.shape[1]
                 jpg.write_bytes(images.jpeg_bytes(picture, quality))
             runs: dict[str, Callable[[], object]] = {
-                "jpegqs": functools.partial(run_jpegqs, jpgs, folder / "default"),
-                f"jpegqs -q {SHARPEST}": functools.partial(run_jpegqs, jpgs, folder / "best", "-q", SHARPEST),
-                "run_car_images.py": functools.partial(run_suite, jpgs, folder / "suite"),
+                plain: functools.partial(run_jpegqs, jpgs, folder / plain),
+                sharpest: functools.partial(run_jpegqs, jpgs, folder / sharpest, "-q", SHARPEST),
+                suite: functools.partial(run_suite, jpgs, folder / suite),
             }
-            times = in_turns(runs, args.repeat)
-            for (name, spent), made in zip(times.items(), ("default", "best", "suite"), strict=True):
+            for name, spent in in_turns(runs, args.repeat).items():
                 results = sorted(
-                    path for path in (folder / made).iterdir() if path.suffix in (".jpg", ".bmp")
+                    path for path in (folder / name).iterdir() if path.suffix in (".jpg", ".bmp")
                 )
                 gains = [gain(*one) for one in zip(jpgs, results, clean, strict=True)]
                 rate = pixels / 1e6 / float(np.median(spent))

@@ -79,11 +79,16 @@ def time_net(
     for side in sizes:
         runs = engines_for(trained, texture(side))
         times = in_turns(runs, rounds if side <= 2048 else max(3, rounds // 2))
-        speeds, ratio = compared(times, side * side / 1e6)
-        rows.append({"side": side, "speeds": speeds, "ratio": ratio})
-        shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
-        cli.say(f"{what}, {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
+        rows.append(net_row(f"{what}, {side}x{side}", times, side, 1))
     return rows
+
+
+def net_row(what: str, times: dict[str, list[float]], side: int, count: int) -> NetRow:
+    """The row of so many squares together, which is said."""
+    speeds, ratio = compared(times, count * side * side / 1e6)
+    shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
+    cli.say(f"{what}, megapixels a second: {shown}; ratio {ratio:.2f}")
+    return {"side": side, "speeds": speeds, "ratio": ratio}
 
 
 def time_batch(rounds: int, count: int = 100, side: int = 100) -> NetRow:
@@ -92,10 +97,7 @@ def time_batch(rounds: int, count: int = 100, side: int = 100) -> NetRow:
     whole = side + 2 * weights.RADIUS
     patches = np.stack([texture(whole, number) for number in range(count)])
     times = in_turns(engines.engines_for_batch(trained, patches), rounds)
-    speeds, ratio = compared(times, count * side * side / 1e6)
-    shown = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds.items())
-    cli.say(f"{count} patches of {side}x{side}, megapixels a second: {shown}; ratio {ratio:.2f}")
-    return {"side": side, "speeds": speeds, "ratio": ratio}
+    return net_row(f"{count} patches of {side}x{side}", times, side, count)
 
 
 def measure_difference(folder: Path) -> Figures:
@@ -126,9 +128,9 @@ def time_chroma(rounds: int) -> Figures:
     found: Figures = {}
     for sampling in ("4:2:0", "4:4:4"):
         data = images.jpeg_bytes(colours, 40, sampling)
-        runs = {name: functools.partial(one.correct, data) for name, one in (("b", beside), ("a", alone))}
-        times = in_turns(runs, rounds)
-        found[sampling] = float(np.median(np.divide(times["a"], times["b"])))
+        ways = {"beside": beside, "alone": alone}
+        times = in_turns({way: functools.partial(one.correct, data) for way, one in ways.items()}, rounds)
+        found[sampling] = float(np.median(np.divide(times["alone"], times["beside"])))
         cli.say(f"chroma beside luma, {sampling}: {found[sampling]:.2f} times the speed of each plane alone")
     return found
 

@@ -26,10 +26,10 @@ LARGEST_SEED = 2**31 - 1  # that every generator of numbers takes
 QUIET, USUAL, VERBOSE = range(3)
 NOT_KNOWN = "time left not known yet"
 SECONDS_BETWEEN_ESTIMATES = 0.2
+SECONDS_BETWEEN_LINES = 10.0  # between two lines of progress where there is no terminal
 # glibc lets each thread take memory from an arena of its own, up to 8 for each processor, and what one thread
 # freed no other gets: a picture of 50 megapixels took 170 MB more for it.
 M_ARENA_MAX, ARENAS = -8, 2  # the first as malloc.h has it
-SECONDS_BETWEEN_LINES = 10.0  # between two lines of progress where there is no terminal
 
 Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the shell) -> exit status
 
@@ -68,13 +68,19 @@ def start() -> None:
     stop.watch(os.dup(2))  # the terminal, also while descriptor 2 is silenced
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None:
+    if mallopt := c_function("mallopt"):
         mallopt(M_ARENA_MAX, ARENAS)
     # Pillow warns of damaged metadata that it passes over, filelock of a system without locks.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.filterwarnings("ignore", "only soft file lock")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name in a locale that cannot show it
+
+
+def c_function(name: str) -> Callable[..., int] | None:
+    """A function of the C library, None where it has no such: those of glibc's memory."""
+    found: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
+    return found
 
 
 def load_tensorflow() -> None:

@@ -25,6 +25,9 @@ from car.arrays import Changes, Floats, Pixels
 
 HIGH = jpeg.FREQUENCIES.reshape(-1) >= 6
 LOW = ~HIGH & (jpeg.FREQUENCIES.reshape(-1) > 0)
+# Of a map of blocks [rows, columns]: the blocks that have one before them, and those; down, and across.
+ALL, BEHIND, BEFORE = slice(None), slice(1, None), slice(None, -1)
+BESIDE = ((BEHIND, ALL), (BEFORE, ALL)), ((ALL, BEHIND), (ALL, BEFORE))
 # Each pair: where a change begins to fade, and where nothing is left of it.
 # The rms of the high coefficients around a block, grey levels; of photographs 99.9 % have under 32.
 STRONGER_THAN_PHOTOGRAPHS = (50.0, 62.0)
@@ -162,11 +165,7 @@ def _measure(change: Floats, samples: Pixels, table: Floats, gains: Floats) -> B
 def _edges(blocks: Blocks, table: Floats) -> Floats:
     """Where a block is flat beside another flat one, and their means differ more than a ramp's: 0..1."""
     found = np.zeros_like(blocks.mean)
-    for axis, step in ((0, table[1, 0]), (1, table[0, 1])):
-        behind, before = (
-            tuple(part if side == axis else slice(None) for side in (0, 1))
-            for part in (slice(1, None), slice(None, -1))
-        )
+    for (behind, before), step in zip(BESIDE, (table[1, 0], table[0, 1]), strict=True):
         # The means themselves were rounded to steps of table[0, 0] / 8.
         jump = np.abs(blocks.mean[behind] - blocks.mean[before]) - table[0, 0] / jpeg.BLOCK
         edge = _ramp(jump / step, EDGE) * blocks.flat[behind] * blocks.flat[before]
@@ -178,11 +177,7 @@ def _edges(blocks: Blocks, table: Floats) -> Floats:
 def _repeats(blocks: Blocks) -> Floats:
     """Where a block holds much and its low coefficients are those of the four beside it, to a step: 0..1."""
     alike = np.ones(blocks.mean.shape, bool)
-    for axis in (0, 1):
-        behind, before = (
-            tuple(part if side == axis else slice(None) for side in (0, 1))
-            for part in (slice(1, None), slice(None, -1))
-        )
+    for behind, before in BESIDE:
         same = np.abs(blocks.low[behind] - blocks.low[before]).max(axis=-1, initial=0) <= 1
         alike[behind] &= same
         alike[before] &= same

@@ -1,15 +1,13 @@
 """How much memory the pictures may take that are read, corrected and saved at one time."""
 
 import contextlib
-import ctypes
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
-from car import images
+from car import cli, images
 from car.errors import BadImage
 from car.find import Picture
 
@@ -19,7 +17,7 @@ PIXELS_AT_A_TIME = 2**25
 # What a thread frees glibc keeps for that thread. Reading, the nets and saving would each keep as much as a
 # large picture takes, so before each stage it is given back to the system. Pixels; it takes milliseconds.
 LARGE = 2**22
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+_trim = cli.c_function("malloc_trim")
 # That a picture takes at the most from its reading to its saving, of 16 bits; of 8 bits it is 20. And the
 # same where it is saved as WebP, or a sheet is made of it.
 BYTES_A_PIXEL, MOST_BYTES_A_PIXEL = 28, 40

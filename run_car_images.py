@@ -10,16 +10,16 @@ after, of the luma, with the PSNR of R, G and B, and written to results/figures.
 """
 
 import argparse
-import functools
 import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from car import cli, files, find, split, stop
 
 if TYPE_CHECKING:
-    from car.correct import Corrector
+    from car.find import Picture
+    from car.jobs import Job
     from car.weights import Bank
 
 # As the modules that do the work say it (tests/test_cli.py); those load numpy, which --help does not need.
@@ -27,9 +27,9 @@ CORE_SIDE, SMALLEST_CORE, HALO, MAX_PIXELS = 256, 16, 9, 500_000_000
 FORMATS = ("bmp", "png", "jpg", "tiff", "webp")
 
 
-def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = cli.parser(__doc__)
+def make_parser(manual: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line; manual: the docstring of the script, its --help."""
+    parser = cli.parser(manual)
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("log", help="folder of the trained weights, joined to WORKDIR")
     parser.add_argument("data", help="folder of JPGs, one JPG, or a text file of paths; joined to WORKDIR")
@@ -164,7 +164,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="N",
         help="leave out images with more (500 million)",
     )
-    args = cli.parse(parser, argv, sources=["data"], outputs=["log", "results"])
+    return parser
+
+
+def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Join paths to WORKDIR, and check what was parsed."""
+    cli.check(parser, args, sources=["data"], outputs=["log", "results"])
     if args.jpeg_quality and args.format != "jpg":
         parser.error("argument --jpeg-quality: only with --format jpg")
     if args.bits == 16 and args.format not in ("png", "tiff"):
@@ -188,32 +193,37 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("argument --precision: the fast form is one of float32; leave --conv out")
     if not 1 <= args.part <= args.parts:
         parser.error("argument --shard: I/N with 1 <= I <= N, as in 3/8")
-    return args
 
 
-def make_corrector(args: argparse.Namespace, bank: "Bank", make: "Callable[..., Corrector]") -> "Corrector":
-    """The Corrector that the options ask for. make: model_car.make_corrector, or preview.corrector_of."""
-    return make(
-        bank,
-        halo=args.overlap,
-        core_side=args.patch_size,
-        strength=args.strength,
-        ensemble=args.ensemble,
-        ignore_header=args.ignore_header,
-        ignore_history=args.ignore_history,
-        luma_only=args.luma_only,
-        input_types=args.input_types,
-        max_pixels=args.max_pixels,
-        bits=args.bits,
-        precision=args.precision,
-    )
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of the Corrector."""
+    return {
+        "halo": args.overlap,
+        "core_side": args.patch_size,
+        "strength": args.strength,
+        "ensemble": args.ensemble,
+        "ignore_header": args.ignore_header,
+        "ignore_history": args.ignore_history,
+        "luma_only": args.luma_only,
+        "input_types": args.input_types,
+        "max_pixels": args.max_pixels,
+        "bits": args.bits,
+        "precision": args.precision,
+    }
 
 
-@cli.script
-def main(argv: Sequence[str] | None = None) -> int:
-    """Correct the folder. Returns the exit status: 1 if an image was bad."""
-    args = arguments(argv)
-    from car import folder, images, jobs, levels, preview, saying, weights
+class Plan(NamedTuple):
+    """What is to be done, with which weights."""
+
+    job: "Job"
+    bank: "Bank"
+    pictures: "list[Picture]"  # of this part of the work
+    unreadable: dict[str, str]  # of find.Found
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Find the pictures and the weights, and say what of it is worth knowing. Raises UserError."""
+    from car import images, jobs, levels, saying, weights
 
     images.lift_limit_of_pillow()
     if args.log.name == "pretrained" and not args.log.exists():
@@ -233,7 +243,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     saying.say_worse_than_none(args.log, bank[None])
     if not args.ignore_header:
         saying.say_unknown_coarseness(args.log, bank)
-    part = chosen[args.part - 1 :: args.parts]
     job = jobs.Job(
         args.data,
         args.results,
@@ -250,24 +259,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         depth=levels.Depth(args.truth_bits, "--truth-bits"),
         found=found.pictures,
     )
-    if args.dry_run:
-        job = jobs.with_names(job, preview.existing(args.results))
-        outcome = preview.describe_all(
-            job, make_corrector(args, bank, preview.corrector_of), part, found.unreadable
-        )
-        return 1 if outcome.bad else 0
-    cli.load_tensorflow()
+    return Plan(job, bank, chosen[args.part - 1 :: args.parts], found.unreadable)
+
+
+def say_layers(args: argparse.Namespace, bank: "Bank") -> None:
+    """Say it where --precision cannot be had."""
     import model_car
 
     layers = {model_car.layers_for(args.conv, args.precision, one.residual) for one in bank.values()}
     if args.precision == "bfloat16" and model_car.bfloat16_layers not in layers:
         cli.say(model_car.why_float32(bank[None].residual))
-    corrector = make_corrector(args, bank, functools.partial(model_car.make_corrector, conv=args.conv))
+
+
+@cli.script
+def main(argv: Sequence[str] | None = None) -> int:
+    """Correct the folder. Returns the exit status: 1 if an image was bad."""
+    parser = make_parser(__doc__)
+    args = parser.parse_args(argv)
+    check_arguments(parser, args)
+    from car import folder, jobs, preview, saying
+
+    job, bank, pictures, unreadable = make_plan(args)
+    if args.dry_run:
+        job = jobs.with_names(job, preview.existing(args.results))
+        outcome = preview.describe_all(
+            job, preview.corrector_of(bank, **options_of(args)), pictures, unreadable
+        )
+        return 1 if outcome.bad else 0
+    cli.load_tensorflow()
+    import model_car
+
+    say_layers(args, bank)
+    corrector = model_car.make_corrector(bank, conv=args.conv, **options_of(args))
     args.results.mkdir(parents=True, exist_ok=True)
     with files.part_locked(args.results, args.part, args.parts) as lock:
         stop.hold("image")
         job = jobs.with_names(job, lock)
-        outcome = folder.correct_all(job, corrector, part, found.unreadable)
+        outcome = folder.correct_all(job, corrector, pictures, unreadable)
         saying.say_outcome(job, outcome)
     return 1 if outcome.bad else 0
 

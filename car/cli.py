@@ -60,12 +60,17 @@ def script(main: Main) -> Callable[..., int]:
 
 
 def start() -> None:
-    """Make the process a script's: stop signals, and no chatter of libraries.
+    """Make the process a script's: stop signals, and no chatter of libraries. Before numpy is loaded."""
+    stop.watch(os.dup(2))  # the terminal, also while descriptor 2 is silenced
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """What start does but for the signals: for the processes of a cluster, too.
 
     Before numpy is loaded: its matrix products here are small, and after each OpenBLAS's threads would
     spin in the net's time.
     """
-    stop.watch(os.dup(2))  # the terminal, also while descriptor 2 is silenced
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if mallopt := c_function("mallopt"):
@@ -85,7 +90,7 @@ def c_function(name: str) -> Callable[..., int] | None:
 
 def load_tensorflow() -> None:
     """Load TensorFlow, which takes seconds, with what it writes while it starts kept off the terminal."""
-    with _silenced():
+    with silenced():
         import tensorflow as tf  # a failing import still raises, with its own message
     tf.get_logger().setLevel(
         "ERROR"
@@ -93,7 +98,7 @@ def load_tensorflow() -> None:
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Silence file descriptor 2, where TensorFlow's C++ code writes before its log levels hold."""
     sys.stderr.flush()
     terminal, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -133,13 +138,25 @@ def parse(
     outputs: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> argparse.Namespace:
-    """Parse argv; join the named arguments, each a name or a list of them, to WORKDIR as Paths.
+    """Parse argv, and check what was parsed."""
+    args = argument_parser.parse_args(argv)
+    check(argument_parser, args, inputs, outputs, sources)
+    return args
+
+
+def check(
+    argument_parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> None:
+    """Join the named arguments, each a name or a list of them, to WORKDIR as Paths.
 
     inputs must exist as folders, sources as folders or files (else exit status 2 with the usage); outputs
     need not.
     """
     global _loudness
-    args = argument_parser.parse_args(argv)
     _loudness = QUIET if args.quiet else VERBOSE if args.verbose else USUAL
     args.workdir = Path(args.workdir)
     if not args.workdir.is_dir():
@@ -158,7 +175,6 @@ def parse(
             if folder.exists() and not folder.is_dir():
                 argument_parser.error(f"{folder} is a file; a folder is needed")
         setattr(args, name, folders if isinstance(given, list) else folders[0])
-    return args
 
 
 def whole_number(lowest: int, highest: int | None = None) -> Callable[[str], int]:

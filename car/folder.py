@@ -289,8 +289,19 @@ def open_journal(job: Job, corrector: Corrector, writing: bool = True) -> Journa
     return Journal(job.results, job.part, job.parts, settings, writing)
 
 
+# How pictures are gone through: in_order, or anything that is called as it is and yields the same.
+Way = Callable[
+    [Job, Journal, Corrector, Sequence[Picture], Callable[[float], None]],
+    Iterator[tuple[Picture, "Future[Saved]"]],
+]
+
+
 def correct_all(
-    job: Job, corrector: Corrector, chosen: Sequence[Picture], unreadable: Mapping[str, str] | None = None
+    job: Job,
+    corrector: Corrector,
+    chosen: Sequence[Picture],
+    unreadable: Mapping[str, str] | None = None,
+    way: Way = in_order,
 ) -> Outcome:
     """Correct pictures into the results folder; name the bad ones and go on, up to the end or a signal.
 
@@ -312,7 +323,7 @@ def correct_all(
     with cli.Progress(len(chosen), "images", len(skipped), workload.of(left)) as progress:
         say = Saying(progress, job.format)
         csv = rows.Writer(job.figures, progress, page.write if page else None)
-        for picture, future in in_order(job, journal, corrector, left, progress.part) if left else ():
+        for picture, future in way(job, journal, corrector, left, progress.part) if left else ():
             outcome.begun += 1
             try:
                 saved = future.result()

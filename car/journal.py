@@ -1,7 +1,9 @@
 """What this suite wrote into a folder of results, and by which settings: a hidden journal beside them.
 
 A line is added before a file gets its name, so that no kill leaves a file of ours that the journal does not
-know. Each part of the work has a journal of its own; those of all parts are read.
+know. Each part of the work has a journal of its own; those of all parts are read. Where several machines
+write, each notes what it is about to write in a journal of a few pictures, in the folder HANDED_IN; the run
+that leads them takes these over.
 """
 
 import hashlib
@@ -17,6 +19,7 @@ from car.errors import BadImage
 from car.files import naming, whole_file
 
 CHUNK_BYTES = 2**20
+HANDED_IN = ".car_results_handed_in"  # folder of journals that are to be taken over
 
 Settings = Mapping[str, Any]  # by the name that people read; values that JSON keeps as they are
 
@@ -55,30 +58,40 @@ class Journal:
         self._current = _id_of(settings)
         self._settings: dict[str, Settings] = {}
         self._entries: dict[str, Entry] = {}  # by name of the file
+        own: dict[str, Entry] = {}
         for path in sorted(results.glob(".car_results*.jsonl")):
             if re.fullmatch(r"\.car_results(_\d+_of_\d+)?\.jsonl", path.name):
                 entries = self._read(path)
-                if path == self._path and writing:
-                    self._write_again(entries)
-                for file, entry in entries.items():
-                    if entry.run >= self._entries.get(file, entry).run:
-                        self._entries[file] = entry
-        self._run = 1 + max((entry.run for entry in self._entries.values()), default=0)
+                self._add(entries)
+                if path == self._path:
+                    own = entries
+        handed_in = sorted((results / HANDED_IN).glob("*.jsonl")) if parts == 1 else []
+        for path in handed_in:
+            entries = self._read_handed_in(path)
+            self._add(entries)
+            own |= entries
+        if writing and (handed_in or self._path.exists()):
+            self._write_again(own)
+            for path in handed_in:
+                path.unlink()
+        self.run = 1 + max((entry.run for entry in self._entries.values()), default=0)
         self._begun = False  # whether the line of the settings is written
         self._settings[self._current] = dict(settings)
 
+    def _add(self, entries: Mapping[str, Entry]) -> None:
+        """Know these entries, but those of which a later one is known."""
+        for file, entry in entries.items():
+            if entry.run >= self._entries.get(file, entry).run:
+                self._entries[file] = entry
+
     def check_replaceable(self, path: Path) -> None:
         """Raise BadImage where a file that is not ours, or not as we wrote it, has this path."""
-        if not path.is_symlink() and not path.exists():
-            return
-        if path.is_dir():
-            raise BadImage(f"{path.name} is a folder in {self.results}; rename or remove it")
+        check_replaceable(path, self.known(path), self.results)
+
+    def known(self, path: Path) -> list[Entry]:
+        """The entry of this path: one, or none."""
         entry = self._entries.get(self._name(path))
-        if not entry or not _matching(path, [entry]):
-            raise BadImage(
-                f"{path.name} is in {self.results}, and was not written by this suite or was changed since; "
-                f"rename or remove it, or give another results folder"
-            )
+        return [entry] if entry else []
 
     def _name(self, path: Path) -> str:
         """What a file in the results is called here: "2019/a_car.png", with / on every system."""
@@ -99,13 +112,29 @@ class Journal:
     def note(self, whole: Path, path: Path, source: str) -> None:
         """Add a line for a complete file that is about to get this path. source: name of its picture."""
         lines = [
-            {"file": self._name(path), **Entry(digest_of(whole), source, self._current, self._run)._asdict()}
+            {"file": self._name(path), **Entry(digest_of(whole), source, self._current, self.run)._asdict()}
         ]
         if not self._begun:
             lines.insert(0, {"id": self._current, **self._settings[self._current]})
         with naming(self._path), open(self._path, "a", encoding="ascii") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._begun = True
+
+    def take_over(self, text: str) -> None:
+        """Add the lines of a journal that was handed in: its files have got their names."""
+        with naming(self._path), open(self._path, "a", encoding="ascii") as file:
+            file.write(text)
+        self._add(
+            {str(line["file"]): _entry_of(line) for line in _parsed(text.splitlines()) if "file" in line}
+        )
+
+    def _read_handed_in(self, path: Path) -> dict[str, Entry]:
+        """The entries of a journal that was handed in, by name of the file, of those files that are there."""
+        for line in _lines(path):
+            if "id" in line:
+                self._settings[str(line.pop("id"))] = line
+        found = {name: _matching(self.results / name, some) for name, some in entries_in(path).items()}
+        return {name: entry for name, entry in found.items() if entry}
 
     def _read(self, path: Path) -> dict[str, Entry]:
         """The entries of a journal by name of the file, the last of each; its settings are noted.
@@ -117,9 +146,7 @@ class Journal:
         for line in _lines(path):
             if "file" in line:
                 name = str(line["file"])
-                digest, source, settings = (str(line.get(key)) for key in ("digest", "source", "settings"))
-                run = line["run"] if isinstance(line.get("run"), int) else 0
-                before, entries[name] = entries.get(name), Entry(digest, source, sys.intern(settings), run)
+                before, entries[name] = entries.get(name), _entry_of(line)
             elif "id" in line:
                 self._settings[str(line.pop("id"))] = line
         if name:
@@ -137,16 +164,49 @@ class Journal:
                 file.write(json.dumps({"file": name, **entry._asdict()}) + "\n")
 
 
+def check_replaceable(path: Path, known: Sequence[Entry], results: Path) -> None:
+    """Raise BadImage where a file has this path that is none of those known. results: the folder, as told."""
+    if not path.is_symlink() and not path.exists():
+        return
+    if path.is_dir():
+        raise BadImage(f"{path.name} is a folder in {results}; rename or remove it")
+    if not _matching(path, known):
+        raise BadImage(
+            f"{path.name} is in {results}, and was not written by this suite or was changed since; "
+            f"rename or remove it, or give another results folder"
+        )
+
+
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal that can be read; a kill or a full disk may have cut the last one."""
+    """The lines of a journal that can be read."""
     with naming(path), open(path, encoding="ascii", errors="replace") as file:
-        for text in file:
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            if isinstance(line, dict):
-                yield line
+        yield from _parsed(file)
+
+
+def _parsed(texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The lines that can be read; a kill or a full disk may have cut the last one."""
+    for text in texts:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            yield line
+
+
+def _entry_of(line: Mapping[str, Any]) -> Entry:
+    digest, source, settings = (str(line.get(key)) for key in ("digest", "source", "settings"))
+    run = line["run"] if isinstance(line.get("run"), int) else 0
+    return Entry(digest, source, sys.intern(settings), run)
+
+
+def entries_in(path: Path) -> dict[str, list[Entry]]:
+    """All entries of a journal by name of the file, whether or not the files are there."""
+    versions: dict[str, list[Entry]] = {}
+    for line in _lines(path):
+        if "file" in line:
+            versions.setdefault(str(line["file"]), []).append(_entry_of(line))
+    return versions
 
 
 def _matching(path: Path, entries: Sequence[Entry]) -> Entry | None:

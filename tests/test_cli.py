@@ -171,9 +171,9 @@ def test_tensorflow_is_loaded_with_its_chatter_silenced(
     before = len(os.listdir("/proc/self/fd"))
     cli.load_tensorflow()
     assert levels == ["ERROR"]
-    with cli._silenced():
+    with cli.silenced():
         os.write(2, b"chatter\n")
-    with pytest.raises(KeyError), cli._silenced():
+    with pytest.raises(KeyError), cli.silenced():
         os.write(2, b"more chatter\n")
         raise KeyError
     os.write(2, b"a word\n")

@@ -14,23 +14,26 @@ load_val_data.py, 10 % for nobody: correct them with `run_car_images.py --split 
 """
 
 import argparse
-import hashlib
+import contextlib
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from car import cli, files, split, stop
-from car.errors import BadImage, Stopped, UserError, some_of
+from car.errors import Stopped, UserError, some_of
 
 if TYPE_CHECKING:  # what loads TensorFlow or numpy is imported where it is used, once the arguments are good
-    from car.levels import Depth
-    from car.pairs import Found, Pair, Source
-    from car.records import RecordWriter
+    from car.pairs import Found, Source
+    from car.record_set import Cutting, Written
+
+# Of the files that a run which was killed can have left in the folder that it filled.
+NAMES = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
 
 
-def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line that both loaders share."""
+def argument_parser(manual: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line that both loaders share; `parse` is to be called with it."""
     parser = cli.parser(manual)
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("data", help="folder of images, joined to WORKDIR")
@@ -93,6 +96,11 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
         help="from patch to patch, in pixels (their side); patches of P for training with --loss-border B "
         "count each pixel once at P - 2 B",
     )
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; paths are joined to WORKDIR, and options that contradict each other refused."""
     args = cli.parse(parser, argv, inputs=["data"], outputs=["records"])
     args.stride = args.stride or args.patch_size
     args.folders = [args.data, *(args.workdir / folder for folder in args.also)]
@@ -110,6 +118,11 @@ def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namesp
     return args
 
 
+def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line of a loader."""
+    return parse(argument_parser(manual), argv)
+
+
 def load(which: str, manual: str | None, argv: Sequence[str] | None) -> int:
     """Write the records of one set, "train" or "val". Returns the exit status."""
     args = arguments(manual, argv)
@@ -117,9 +130,7 @@ def load(which: str, manual: str | None, argv: Sequence[str] | None) -> int:
     from car import images
 
     images.lift_limit_of_pillow()
-    folder = args.records.resolve()  # a link to a folder stays one: what it points to is replaced
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with files.locked(args.records, folder.with_name(f".{folder.name}.lock")):
+    with place_of(args) as folder:
         return write_set(args, which, folder)
 
 
@@ -129,16 +140,70 @@ def main(argv: Sequence[str] | None = None) -> int:
     return load("train", __doc__, argv)
 
 
+@contextlib.contextmanager
+def place_of(args: argparse.Namespace) -> Iterator[Path]:
+    """The folder that the records go into, held during the block against a second run."""
+    folder = args.records.resolve()  # a link to a folder stays one: what it points to is replaced
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with files.locked(args.records, folder.with_name(f".{folder.name}.lock")):
+        yield folder
+
+
 def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
     """Write the records of one set into a folder, and say what was done. Returns the status."""
-    from car import levels, records
+    from car import record_set, records
 
+    chosen = choose(args, which)
+    cutting = cutting_of(args)
+    stop.hold("image")
+    with records.naming(args.records), files.whole_folder(folder, NAMES) as partial:
+        writer = records.RecordWriter(partial, which, args.patch_size)
+        written = record_set.Written()
+        with cli.Progress(len(chosen.sources), "images") as progress:
+            for source in chosen.sources:
+                if stop.asked():
+                    raise Stopped(
+                        f"stopped by {stop.name()}; {args.records} is as it was, "
+                        f"the same command starts again"
+                    )
+                made = record_set.write_image(source, writer, cutting)
+                written.add(made)
+                tell(made)
+                progress.step(note=rate(writer.total, progress))
+        writer.close()
+        refuse_empty(written, args, which)
+        sums = {name: records.frames_of(partial / name).sum for name in writer.counts}
+        split.write(partial, content_of(args, chosen, written, writer.counts, sums))
+    return summarize(args, chosen, written, len(writer.counts))
+
+
+def cutting_of(args: argparse.Namespace) -> "Cutting":
+    """How the options ask images to be cut."""
+    from car import record_set
+
+    fields = dataclasses.fields(record_set.Cutting)
+    return record_set.Cutting(**{field.name: getattr(args, field.name) for field in fields})
+
+
+# ---- which images --------------------------------------------------------------------------
+
+
+class Chosen(NamedTuple):
+    """The images of a set."""
+
+    which: str  # the set: "train" or "val"
+    found: "Found"  # in all folders
+    sets: dict[str, list[str]]  # {set: names}
+    sources: list["Source"]  # of this set, in the order of the records
+
+
+def choose(args: argparse.Namespace, which: str) -> Chosen:
+    """The images of a set; what was passed over is said. Raises UserError for none."""
     refuse_foreign_files(args.records, which)
     found = find_sources(args)
-    sources = found.sources
     for line in found.passed:
         cli.say(line)
-    if not sources:
+    if not found.sources:
         wanted = (
             "images"
             if args.quality
@@ -146,58 +211,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
         )
         twins = f" but those of one name, {some_of(found.twins)}" if found.twins else ""
         raise UserError(f"{', '.join(map(str, args.folders))}: no {wanted} found{twins}")
-    sets, chosen = choose_set(sources, which, args)
-
-    stop.hold("image")
-    names = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
-    with records.naming(args.records), files.whole_folder(folder, names) as partial:
-        writer = records.RecordWriter(partial, which, args.patch_size)
-        depth = levels.Depth(args.bits)
-        bad, small, digests, coarsenesses, patches = write_records(chosen, writer, args, depth)
-        if writer.total == 0:
-            why = f"{len(bad)} bad, {len(small)} under {args.patch_size} pixels"
-            raise UserError(f"no image of the {which} set gave a patch: {why}")
-        content = {
-            "set": which,
-            "sets": sets,
-            "seed": args.seed,
-            "group_by": args.group_by,
-            "all": args.all,
-            "folders": [str(folder.resolve()) for folder in args.folders],
-            "quality": args.quality,
-            "shrink": args.shrink,
-            "before": args.before,
-            "bits": args.bits,
-            "patch_size": args.patch_size,
-            "stride": args.stride,
-            "files": writer.counts,
-            "sums": {name: records.frames_of(partial / name).sum for name in writer.counts},
-            "mse": writer.mse,
-            "digests": digests,
-            "patches": patches,
-        }
-        known = [coarseness for coarseness in coarsenesses if coarseness is not None]
-        if len(known) == len(coarsenesses):
-            content["coarseness"] = [min(known), max(known)]
-        split.write(partial, content)
-
-    used = len(chosen) - len(bad) - len(small)
-    cli.say(f"{which} set in {args.records}: {used} of {len(sources)} images used")
-    if not args.all:
-        cli.say("split by image: " + ", ".join(f"{name} {len(sets[name])}" for name in split.SETS))
-    if told := depth.describe():
-        cli.say(told)
-    if found.lonely:
-        cli.say(f"skipped, no partner: {some_of(found.lonely)}")
-    if found.twins:
-        cli.say(f"skipped, two of one name (rename or remove one): {some_of(found.twins)}")
-    if small:
-        cli.say(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {some_of(small)}")
-    if bad:
-        cli.say(f"left out as bad: {some_of(bad)}")
-    cli.say(f"patches: {writer.total} of {args.patch_size}x{args.patch_size} in {len(writer.counts)} files")
-    cli.say(f"MSE between JPG and BMP patches: {writer.mse:.3f} (the loss that training has to beat)")
-    return 1 if bad else 0
+    return Chosen(which, found, *choose_set(found.sources, which, args))
 
 
 def refuse_foreign_files(folder: Path, which: str) -> None:
@@ -245,68 +259,68 @@ def choose_set(
     return sets, sorted(chosen, key=lambda source: rank[source.name])
 
 
-class Written(NamedTuple):
-    """What came of the images of a set."""
-
-    bad: list[str]  # names
-    small: list[str]
-    digests: dict[str, str]  # {name: digest of its pixels}
-    coarsenesses: set[float | None]  # of the JPGs that gave a patch: None among them where one codes no luma
-    patches: dict[str, int]  # {name: how many}, in the order of the records
+# ---- what came of them ---------------------------------------------------------------------
 
 
-def write_records(
-    chosen: list["Source"], writer: "RecordWriter", args: argparse.Namespace, depth: "Depth"
-) -> Written:
-    """Write the patches of the chosen images.
-
-    Raises Stopped after the image in hand where a signal asked for it.
-    """
-    from car import tiles
-
-    bad, small, digests, coarsenesses, patches = made = Written([], [], {}, set(), {})
-    with cli.Progress(len(chosen), "images") as progress:
-        for source in chosen:
-            if stop.asked():
-                raise Stopped(
-                    f"stopped by {stop.name()}; {args.records} is as it was, the same command starts again"
-                )
-            try:
-                planes = read_pairs(source, args, depth)
-            except BadImage as reason:
-                if not source.clean.parent.is_dir():
-                    raise UserError(f"{source.clean.parent} went away; no set is written") from reason
-                bad.append(source.name)
-                folder, slash, _ = source.name.rpartition("/")
-                cli.say(f"left out: {folder}{slash}{reason}")
-                progress.step()
-                continue
-            clean = planes[0].bmp
-            if min(clean.shape) < args.patch_size:
-                small.append(source.name)
-            elif clean.min() < clean.max():  # blank images are alike without being copies
-                digests[source.name] = hashlib.sha256(clean.tobytes()).hexdigest()[:32]
-            before = writer.total
-            for jpg, bmp, coarseness in planes:
-                already = writer.total
-                writer.write(*(tiles.patches(plane, args.patch_size, args.stride) for plane in (jpg, bmp)))
-                if writer.total > already:
-                    coarsenesses.add(coarseness)
-            if writer.total > before:  # images of one name, of several folders, follow each other
-                patches[source.name] = patches.get(source.name, 0) + writer.total - before
-            cli.detail(f"{source.name}: {writer.total - before} patches")
-            progress.step(note=f"{writer.total} patches, {writer.total / progress.seconds:.0f} a second")
-    writer.close()
-    return made
+def tell(made: "Written") -> None:
+    """Say what came of an image, or of some, just now."""
+    for name, reason in made.bad:  # which begins with the file's name
+        folder, slash, _ = name.rpartition("/")
+        cli.say(f"left out: {folder}{slash}{reason}")
+    for name, count in {**dict.fromkeys(made.small, 0), **made.patches}.items():
+        cli.detail(f"{name}: {count} patches")
 
 
-def read_pairs(source: "Source", args: argparse.Namespace, depth: "Depth") -> list["Pair"]:
-    """The pair that a source is, or those that args ask to be made of it. Raises BadImage."""
-    from car import pairs
+def rate(patches: int, progress: cli.Progress) -> str:
+    """How many patches were written, and how fast, for the line of progress."""
+    return f"{patches} patches, {patches / progress.seconds:.0f} a second"
 
-    if source.jpg is not None:
-        return [pairs.read_pair(source.jpg, source.clean, args.any_pair, depth)]
-    return pairs.made_pairs(source, args.quality, args.shrink, args.before, depth)
+
+def refuse_empty(written: "Written", args: argparse.Namespace, which: str) -> None:
+    """Raise UserError where no image gave a patch."""
+    if not written.records:
+        why = f"{len(written.bad)} bad, {len(written.small)} under {args.patch_size} pixels"
+        raise UserError(f"no image of the {which} set gave a patch: {why}")
+
+
+def content_of(
+    args: argparse.Namespace, chosen: Chosen, written: "Written", counts: dict[str, int], sums: dict[str, str]
+) -> split.Split:
+    """What split.json holds. counts, sums: of the record files by name."""
+    from car import record_set
+
+    return {
+        "set": chosen.which,
+        "sets": chosen.sets,
+        "seed": args.seed,
+        "group_by": args.group_by,
+        "all": args.all,
+        "folders": [str(folder.resolve()) for folder in args.folders],
+        **record_set.content(written, cutting_of(args), counts, sums),
+    }
+
+
+def summarize(args: argparse.Namespace, chosen: Chosen, written: "Written", record_files: int) -> int:
+    """Say what was done. Returns the exit status."""
+    found, which, bad, small = chosen.found, chosen.which, written.bad, written.small
+    used = len(chosen.sources) - len(bad) - len(small)
+    cli.say(f"{which} set in {args.records}: {used} of {len(found.sources)} images used")
+    if not args.all:
+        cli.say("split by image: " + ", ".join(f"{name} {len(chosen.sets[name])}" for name in split.SETS))
+    if told := written.depth.describe():
+        cli.say(told)
+    if found.lonely:
+        cli.say(f"skipped, no partner: {some_of(found.lonely)}")
+    if found.twins:
+        cli.say(f"skipped, two of one name (rename or remove one): {some_of(found.twins)}")
+    if small:
+        cli.say(f"skipped, smaller than {args.patch_size}x{args.patch_size}: {some_of(small)}")
+    if bad:
+        cli.say(f"left out as bad: {some_of([name for name, _ in bad])}")
+    size, mse = f"{args.patch_size}x{args.patch_size}", written.mse(args.patch_size)
+    cli.say(f"patches: {written.records} of {size} in {record_files} files")
+    cli.say(f"MSE between JPG and BMP patches: {mse:.3f} (the loss that training has to beat)")
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     pictures  pairs                 all that is drawn; pairs of planes to train on;
     jobs  workload                  names of results, what is there already; how much work each picture is;
     rows  thumbnails                figures.csv: a row for each picture; each picture reduced, and crops;
+    record_set                      what comes of the images of a set of records, one by one or in parts;
     saying  report                  what came of a run, and all that is said of it; a page that shows it;
     folder  training_step           a folder corrected; a step of training, compiled;
     preview                         what a run would do, without it;

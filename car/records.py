@@ -139,7 +139,7 @@ class RecordWriter:
         self.counts: dict[str, int] = {}  # {file name: records}
         self._side, self._name = side, ""
         self._file: tf.io.TFRecordWriter | None = None
-        self._squares, self._pixels = 0, 0
+        self.squares = 0  # of the differences between JPG and BMP patches, squared grey levels
 
     def write(self, jpg: Pixels, bmp: Pixels) -> None:
         """Write pairs of patches, uint8 [rows, columns, side, side] each (tiles.patches)."""
@@ -157,8 +157,7 @@ class RecordWriter:
                 self.counts[self._name] = 0
             self._file.write(self._build(*pair))
             self.counts[self._name] += 1
-        self._squares += int(np.square(jpg.astype(np.int32) - bmp).sum())
-        self._pixels += jpg.size
+        self.squares += int(np.square(jpg.astype(np.int32) - bmp).sum())
 
     @functools.cached_property
     def _build(self) -> Callable[[Pixels, Pixels], bytes]:
@@ -169,11 +168,6 @@ class RecordWriter:
     def total(self) -> int:
         """Records written so far."""
         return sum(self.counts.values())
-
-    @property
-    def mse(self) -> float:
-        """Between the JPG and BMP patches written so far, squared grey levels."""
-        return self._squares / max(self._pixels, 1)
 
     def close(self) -> None:
         """Close the file at hand."""

@@ -29,7 +29,7 @@ def test_what_is_written_is_read_by_others_and_by_us(tmp_path):
     mse = np.square(jpg.astype(float) - bmp).mean()
     found = check_records(tmp_path)
     assert (found.total, found.side, writer.total) == (20_001, 4, 20_001)
-    assert writer.mse == pytest.approx(mse) and found.mse == pytest.approx(mse, rel=1e-6)
+    assert writer.squares / jpg.size == pytest.approx(mse) and found.mse == pytest.approx(mse, rel=1e-6)
     last = found.files[2]
     assert (last.count, last.jpg_range) == (1, (jpg[-1].min(), jpg[-1].max()))
     assert last.bmp_range == (bmp[-1].min(), bmp[-1].max())
@@ -50,7 +50,7 @@ def test_writing_takes_the_memory_of_the_picture(tmp_path):
     tracemalloc.stop()
     assert (writer.total, too_large.total) == (169**2, 0)
     assert peak < 8e6
-    assert writer.mse == pytest.approx(np.square(2.0 * patches(plane, 32, 1) - 255).mean())
+    assert writer.squares == np.square(2.0 * patches(plane, 32, 1) - 255).sum()
 
 
 def test_a_fault_of_tensorflows_files_names_the_path(tmp_path):

@@ -3,7 +3,7 @@
     python benchmarks/colours.py
 
 JPG | Cb and Cr through the net of luma, each alone | through the net that sees luma | original. Two are of
-the samples, two drawn. It writes over the README's picture.
+the samples, two drawn. It writes over the picture of docs/weights.md.
 """
 
 import sys

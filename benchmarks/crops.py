@@ -3,7 +3,7 @@
     python run_car_images.py . pretrained samples results
     python benchmarks/crops.py results
 
-It writes over the README's picture.
+It writes over the picture of docs/weights.md.
 """
 
 import sys

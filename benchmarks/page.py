@@ -1,4 +1,4 @@
-"""The page of `run_car_images.py --report`: the README's picture of it, its size and speed, what it costs.
+"""The page of `run_car_images.py --report`: its picture in docs/options.md, its size and speed, its cost.
 
     python benchmarks/page.py                           # benchmarks/page.png: the slider over a sample
     python benchmarks/page.py --many 10000              # so many small pictures: size, first view, scrolling
@@ -70,7 +70,7 @@ def correct(data: Path, results: Path, *options: str) -> float:
 
 
 def draw_picture(folder: Path) -> None:
-    """Take the README's picture: a crop under the slider, what changed, and the clean picture."""
+    """Take the picture of docs/options.md: a crop under the slider, what changed, and the clean picture."""
     correct(ROOT / "samples", folder, "--report")
     with browser.started() as chromium, browser.opened(chromium, folder / "index.html") as page:
         page.set_viewport_size({"width": 1000, "height": 900})

@@ -1,4 +1,4 @@
-"""All rows on quality that the README has, one after the other.
+"""All rows on quality that docs/weights.md has, one after the other.
 
     python benchmarks/quality_table.py FOLDER
 

@@ -51,7 +51,9 @@ def run(script: str, *args: object, status: int = 0, **options: Any) -> Printed:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="faults/: the README's figures, not CI's short form")
+    parser.addoption(
+        "--long", action="store_true", help="faults/: the figures of docs/promises.md, not CI's short form"
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,0 +1,282 @@
+"""README.md, docs/ and CONTRIBUTING.md: links, commands, Python, pictures, and what they tell other programs."""
+
+import json
+import re
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from car import cli, rows, stop
+from car.errors import Stopped, UserError
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE = re.compile(r"`(?:python )?((?:car|tests|benchmarks|pretrained|samples|docs|cluster)/[\w./]+\.\w+)")
+# Of clusters, which the tests have none of; and what mutation testing installs for itself.
+NOT_RUN = {"sbatch", "srun", "squeue", "kubectl", "docker", "ray", "export", "cd", "mutmut", "tensorboard"}
+TOOLS = {"ruff", "mypy", "lint-imports"}  # test_code.py runs them
+SMALL = {  # what makes a command quick enough: the last of two equal options counts
+    "samples/make_ct_slices.py": "--series 6 --slices 1",
+    "train_car.py": "--steps 6 --batch-size 16 --val-patches 64 --conv direct",
+}
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks_of(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text_of(name), re.MULTILINE | re.DOTALL)
+
+
+def commands_of(block: str) -> Iterator[list[str]]:
+    """The commands of a block for the shell, each as words, without settings of variables before it."""
+    for line in block.replace("\\\n", " ").splitlines():
+        words: list[str] = []
+        for word in [*shlex.split(line, comments=True), "&&"]:
+            if word in ("&&", "|", ";"):
+                if words:
+                    yield words
+                words = []
+            elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
+                words.append(word)
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{name}: {shlex.join(words)}"[:90])
+    for name in NAMES
+    for block in [*blocks_of(name, "sh"), *re.findall(r"`(python [^`\n]+)`", text_of(name))]
+    for words in commands_of(block)
+]
+
+
+def section(name: str, heading: str) -> str:
+    """What stands under a heading, up to the next one."""
+    return re.split(r"^#+ ", text_of(name).split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+
+
+def first_cells(table: str) -> list[str]:
+    """All that stands in backticks in the first column of a table."""
+    return [
+        name
+        for line in re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
+        for name in re.findall(r"`(.*?)`", line)
+    ]
+
+
+def anchors_of(path: Path) -> set[str]:
+    """The anchors that a page has on GitHub: of each heading its words, joined by hyphens."""
+    outside = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", outside, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# ---- the pages -----------------------------------------------------------------------------
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len(text_of("README.md").split()) < 900
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_and_names_of_files_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    links = [link for link in LINK.findall(text_of(name)) if "://" not in link]
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
+    for file in FILE.findall(text_of(name)):
+        assert (ROOT / file).exists(), file
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall(text_of("README.md"))}
+    assert {path for path in PAGES[1:] if path not in linked} == set()
+
+
+def test_the_pictures_that_are_shown_are_small() -> None:
+    for name in NAMES:
+        for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text_of(name)):
+            assert ((ROOT / name).parent / link).stat().st_size < (
+                150_000 if name == "README.md" else 350_000
+            ), link
+
+
+def test_each_module_has_its_line() -> None:
+    told = first_cells(section("docs/how-it-works.md", "Where it is in the code"))
+    modules = {path.stem for path in (ROOT / "car").glob("*.py")} - {"__init__"}
+    scripts = {path.name for path in ROOT.glob("*.py")}
+    assert sorted(told) == sorted({*modules, *scripts, "car/"})
+
+
+# ---- commands ------------------------------------------------------------------------------
+
+
+class Parsed(Exception):
+    """The arguments were good."""
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_each_command_is_one_that_the_script_takes(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script parses its own arguments, and no more; what it says to wrong ones ends it with 2."""
+    if words[0] in NOT_RUN | TOOLS:
+        return
+    assert words[0] == "python", "say in this test what is to be done with such a command"
+    if words[1] == "-m":
+        assert words[2] in ("pip", "pytest")
+        files = [word for word in words[3:] if re.fullmatch(r"[\w-]+(/[\w.-]+)+|[\w-]+\.txt|tests|\.", word)]
+        assert all((ROOT / file).exists() for file in files)
+        return
+    script = ROOT / words[1]
+    parse = type(cli.parser("")).parse_args
+
+    def parse_only(self: Any, args: Any = None, namespace: Any = None) -> NoReturn:
+        parse(self, args, namespace)
+        raise Parsed
+
+    monkeypatch.setattr("argparse.ArgumentParser.parse_args", parse_only)
+    monkeypatch.setattr(sys, "argv", words[1:])
+    monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])
+    main = runpy.run_path(str(script))["main"]
+    with pytest.raises(Parsed):
+        getattr(main, "__wrapped__", main)()
+
+
+# Runs scripts one after the other in one process, as TensorFlow takes seconds to start; then a block of Python.
+ONE_PROCESS = """
+import json, runpy, sys
+commands, code = json.load(sys.stdin)
+for words in commands:
+    sys.argv = words
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as ended:
+        assert not ended.code, (words, ended.code)
+names = {}
+exec(code, names)
+from car import records
+assert records.side_of(names["record"]) == 32
+"""
+
+
+class Walked(NamedTuple):
+    """Where the commands of the README were run."""
+
+    work: Path
+    home: Path
+    drawn: Path
+    out: str
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
+    """README's photographs and its own training, at a small size, and the pictures of docs/."""
+    folder = tmp_path_factory.mktemp("walk")
+    (folder / "home/pictures/old_jpgs/2019").mkdir(parents=True)
+    with Image.open(ROOT / "samples/coffee.jpg") as image:
+        image.crop((200, 100, 264, 148)).save(folder / "home/pictures/old_jpgs/2019/a.jpg", quality=20)
+    blocks = blocks_of("README.md", "sh")
+    commands = [words[1:] for block in blocks[1:] for words in commands_of(block)]
+    commands.append(["docs/draw.py", "--to", str(folder / "drawn")])
+    for words in commands:
+        for place, word in enumerate(words):
+            word = re.sub(r"^work(?=/|$)", (folder / "work").as_posix(), word)
+            words[place] = re.sub(r"^~", (folder / "home").as_posix(), word)
+        words += shlex.split(SMALL.get(words[0], ""))
+    given = json.dumps([commands, blocks_of("docs/format.md", "python")[0]])
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_PROCESS],
+        input=given,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Walked(folder / "work", folder / "home", folder / "drawn", done.stdout)
+
+
+def test_the_readmes_commands_do_what_it_says(walked: Walked) -> None:
+    assert (walked.home / "pictures/corrected/2019/a_car.png").exists()
+    assert (walked.home / "pictures/corrected/2019/a_compare.png").exists()
+    assert (walked.work / "tfrecords/val/val_1.tfrecords").exists() and (walked.work / "sheet.png").exists()
+    test_set = json.loads((walked.work / "log/split.json").read_text())["sets"]["test"]
+    assert [path.name for path in (walked.work / "results").glob("*.bmp")] == [f"{test_set[0]}_car.bmp"]
+    assert "mean of 1 images" in walked.out or "PSNR" in walked.out
+
+
+def test_the_pictures_of_docs_are_those_that_the_script_draws(walked: Walked) -> None:
+    """Up to what another processor rounds elsewhere."""
+    names = sorted(path.name for path in walked.drawn.iterdir())
+    assert names == sorted(path.name for path in (ROOT / "docs").glob("*.png"))
+    for name in names:
+        with Image.open(walked.drawn / name) as drawn, Image.open(ROOT / "docs" / name) as there:
+            assert drawn.size == there.size
+            assert np.abs(np.asarray(drawn).astype(int) - np.asarray(there)).mean() < 1, name
+
+
+# ---- formats -------------------------------------------------------------------------------
+
+
+def test_the_columns_are_those_of_figures_csv() -> None:
+    assert tuple(first_cells(section("docs/format.md", "`figures.csv`"))) == rows.COLUMNS
+
+
+def test_the_formats_are_those_that_are_written(walked: Walked) -> None:
+    split = json.loads((walked.work / "tfrecords/train/split.json").read_text())
+    assert sorted(first_cells(section("docs/format.md", "`split.json`"))) == sorted(split)
+    told = section("docs/format.md", "Weights")
+    with np.load(walked.work / "log/model_checkpoint.npz") as arrays:
+        layers = [f"layer{number}_{part}" for part in ("kernel", "bias") for number in (1, 2, 3, 4)]
+        listed = set(first_cells(told)) | set(layers)
+        assert listed == set(arrays) and all(
+            f"[{', '.join(map(str, arrays[n].shape))}]" in told for n in layers[:4]
+        )
+    net, lines = blocks_of("docs/format.md", "json")
+    assert json.loads(net) == json.loads((walked.work / "log/model_checkpoint.json").read_text())
+    columns = (walked.work / "log/losses.csv").read_text().splitlines()[0].split(",")
+    assert re.findall(r"`(\w+)`", told.split("for each validation:")[1].split("Losses are")[0]) == columns
+    journal = (walked.work / "results/.car_results.jsonl").read_text().splitlines()
+    assert [list(json.loads(line)) for line in lines.splitlines()] == [
+        list(json.loads(line)) for line in journal[:2]
+    ]
+
+
+def test_the_exit_statuses_are_those_of_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = re.findall(r"^\| (\d+) \|", section("docs/format.md", "Exit statuses"), re.MULTILINE)
+    monkeypatch.setattr(cli, "start", lambda: None)
+
+    def status(fault: Exception | None) -> int:
+        @cli.script
+        def main(argv: Any = None) -> int:
+            if fault:
+                raise fault
+            return 0
+
+        return main([])
+
+    with pytest.raises(SystemExit) as wrong:
+        cli.parser("").parse_args(["--no-such-option"])
+    signalled = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        monkeypatch.setattr(stop, "_asked", number)
+        signalled.append(status(Stopped("stopped")))
+    assert list(map(int, told)) == [status(None), status(UserError("a fault")), wrong.value.code, *signalled]

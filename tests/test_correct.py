@@ -434,25 +434,53 @@ def test_twins_strangers_and_other_settings(tmp_path):
     assert (results / "a.jpeg_car.png").read_bytes() != before["a.jpeg_car.png"]
 
 
-def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_path):
-    for number in range(5):
-        save_jpeg(tmp_path / "data", f"{number}.jpg", photograph((40, 40), corner=(number, 0)))
-        photograph((40, 40), corner=(number, 0)).save(tmp_path / f"data/{number}.bmp")
-    for shard in ("1/2", "2/2"):
-        run("run_car_images.py", tmp_path, "pretrained", "data", "results", "--shard", shard)
-    names = [list(figures(tmp_path / f"results/figures_{shard}_of_2.csv")) for shard in (1, 2)]
-    assert sorted(names[0] + names[1]) == list("01234") and all(names)
-    assert sorted(p.name for p in (tmp_path / "results").glob("*.bmp")) == [f"{n}_car.bmp" for n in range(5)]
+def files_in(folder, pattern):
+    """{path in the folder: bytes} of the files of a pattern, in it and the folders in it."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob(pattern)}
 
-    run("run_car_images.py", tmp_path, "pretrained", "data", "whole")
-    whole = figures(tmp_path / "whole/figures.csv")
-    (tmp_path / "whole/3_car.bmp").unlink()
+
+def journal_of(path):
+    """A journal as {file: (digest, source, settings)}."""
+    lines = map(json.loads, path.read_text().splitlines())
+    return {e["file"]: (e["digest"], e["source"], e["settings"]) for e in lines if "file" in e}
+
+
+def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_path):
+    """Of a tree: files byte for byte, rows of figures, lines of the journals; each part has about a half."""
+    names = ["0", "1", "new/2", "new/3", "new/old/4"]
+    for name in names:
+        picture, place = photograph((40, 40), corner=(int(name[-1]), 0)), (tmp_path / "data" / name).parent
+        save_jpeg(place, f"{name[-1]}.jpg", picture)
+        picture.save(place / f"{name[-1]}.bmp")
+    (tmp_path / "data/new/bad.jpg").write_bytes(b"no JPEG")
+    for shard, status in (("1/2", 1), ("2/2", 0)):
+        options = ("--recursive", "--shard", shard)
+        run("run_car_images.py", tmp_path, "pretrained", "data", "results", *options, status=status)
+    whole_run = ("run_car_images.py", tmp_path, "pretrained", "data", "whole", "--recursive")
+    run(*whole_run, status=1)
+    whole, parts = tmp_path / "whole", tmp_path / "results"
+    assert files_in(parts, "*.bmp") == files_in(whole, "*.bmp")
+    assert sorted(files_in(whole, "*.bmp")) == [f"{name}_car.bmp" for name in names]
+    tables = [figures(parts / f"figures_{part}_of_2.csv") for part in (1, 2)]
+    assert [list(table) for table in tables] == [["0", "new/2", "new/bad"], ["1", "new/3", "new/old/4"]]
+    rows, rows_of_whole = {**tables[0], **tables[1]}, figures(whole / "figures.csv")
+    for row in (*rows.values(), *rows_of_whole.values()):
+        row.pop("seconds")
+    assert rows == rows_of_whole
+    journals = [journal_of(parts / f".car_results_{part}_of_2.jsonl") for part in (1, 2)]
+    assert [len(journal) for journal in journals] == [2, 3]
+    assert journals[0] | journals[1] == journal_of(whole / ".car_results.jsonl")
+
+    before = figures(whole / "figures.csv")
+    (whole / "new/3_car.bmp").unlink()
     (tmp_path / "data/1.jpg").write_bytes(b"never decoded")
-    printed = run("run_car_images.py", tmp_path, "pretrained", "data", "whole", "--skip-existing").out
+    (tmp_path / "data/new/bad.jpg").unlink()
+    printed = run(*whole_run, "--skip-existing").out
     assert "corrected 1 of 5 images" in printed and "4 were there already" in printed
-    again = figures(tmp_path / "whole/figures.csv")
-    assert again["0"] == whole["0"] and again["3"] == {**whole["3"], "seconds": again["3"]["seconds"]}
-    assert list(again) == list(whole)
+    again = figures(whole / "figures.csv")
+    assert again["0"] == before["0"]
+    assert again["new/3"] == {**before["new/3"], "seconds": again["new/3"]["seconds"]}
+    assert list(again) == names
 
 
 def test_split_corrects_the_test_images_only(trained):

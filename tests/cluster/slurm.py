@@ -32,7 +32,7 @@ NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=
 NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1 RealMemory=4000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-# As names they are found on every Linux, and two processes may listen at one port.
+# They are found on every Linux.
 NODES = ("127.0.0.1", "127.0.0.2")
 
 

@@ -33,6 +33,7 @@ M_ARENA_MAX, ARENAS = -8, 2  # the first as malloc.h has it
 
 Main = Callable[[Sequence[str] | None], int]  # arguments (None: those of the shell) -> exit status
 
+called: dict[str, str] = {}  # how people know a path, or what paths begin with, where that is not by itself
 _loudness = USUAL
 _bar: "Progress | None" = None  # the one that is being shown
 
@@ -112,7 +113,7 @@ def silenced() -> Iterator[None]:
 
 
 def _fault(text: str, status: int) -> int:
-    print(printable(f"{Path(sys.argv[0]).name}: {text}"), file=sys.stderr)
+    print(_for_people(f"{Path(sys.argv[0]).name}: {text}"), file=sys.stderr)
     return status
 
 
@@ -203,9 +204,15 @@ def say(line: str) -> None:
     if _loudness == QUIET:
         return
     if _bar:
-        _bar.print_above(printable(line))
+        _bar.print_above(_for_people(line))
     else:
-        print(printable(line), flush=True)
+        print(_for_people(line), flush=True)
+
+
+def _for_people(line: str) -> str:
+    for path, name in called.items():
+        line = line.replace(path, name)
+    return printable(line)
 
 
 def detail(line: str) -> None:

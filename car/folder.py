@@ -281,12 +281,17 @@ def settings_of(corrector: Corrector, weights_digest: str) -> dict[str, object]:
     return settings
 
 
-def open_journal(job: Job, corrector: Corrector, writing: bool = True) -> Journal:
-    """The journal of a job's results. writing: as in Journal."""
+def settings_for(job: Job, corrector: Corrector) -> dict[str, object]:
+    """settings_of, with what the format adds."""
     settings = settings_of(corrector, job.weights)
     if job.format == "jpg":
         settings["--jpeg-quality"] = job.jpeg_quality
-    return Journal(job.results, job.part, job.parts, settings, writing)
+    return settings
+
+
+def open_journal(job: Job, corrector: Corrector, writing: bool = True) -> Journal:
+    """The journal of a job's results. writing: as in Journal."""
+    return Journal(job.results, job.part, job.parts, settings_for(job, corrector), writing)
 
 
 # How pictures are gone through: in_order, or anything that is called as it is and yields the same.

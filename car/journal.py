@@ -111,11 +111,12 @@ class Journal:
 
     def note(self, whole: Path, path: Path, source: str) -> None:
         """Add a line for a complete file that is about to get this path. source: name of its picture."""
-        lines = [
-            {"file": self._name(path), **Entry(digest_of(whole), source, self._current, self.run)._asdict()}
-        ]
+        entry = Entry(digest_of(whole), source, self._current, self.run)
+        self._append([{"file": self._name(path), **entry._asdict()}])
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
         if not self._begun:
-            lines.insert(0, {"id": self._current, **self._settings[self._current]})
+            lines = [{"id": self._current, **self._settings[self._current]}, *lines]
         with naming(self._path), open(self._path, "a", encoding="ascii") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
         self._begun = True

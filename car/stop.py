@@ -24,6 +24,11 @@ def watch(terminal: int) -> None:
     """Begin to answer the two signals, on this descriptor."""
     global _terminal
     _terminal = terminal
+    watch_again()
+
+
+def watch_again() -> None:
+    """Answer them as before, where a library has begun to."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _answer)
 

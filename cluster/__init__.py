@@ -1,0 +1,1 @@
+"""The same work on many machines. See README.md here."""

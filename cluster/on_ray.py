@@ -1,0 +1,126 @@
+"""A Ray cluster as the commands here use it: joined or started, and rows of work sent through it."""
+
+import contextlib
+import importlib.util
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from car import cli, stop
+from car.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+OF_WORKERS = ("car", "cluster")  # folders that they need, beside the modules of the root
+OBJECT_STORE_BYTES = 256 * 2**20  # of a cluster started here: what goes through it are names and figures
+IN_HAND = 2  # blocks of a process: the one it works on, and the next
+SECONDS_BETWEEN_LOOKS = 0.2  # for a signal
+
+Row = dict[str, bytes]
+
+
+@contextlib.contextmanager
+def joined(address: str | None) -> Iterator[None]:
+    """Be part of a cluster; without an address of one that is made of this machine. Raises UserError.
+
+    Ray's own lines are kept off the terminal. What was done is said by the commands themselves.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("this needs Ray: python -m pip install -r cluster/requirements.txt")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    with cli.silenced():
+        import ray
+
+        address = address or os.environ.get("RAY_ADDRESS")
+        if address:
+            # Other machines have no checkout of this suite, or another one.
+            others = [entry.name for entry in ROOT.iterdir() if entry.suffix != ".py"]
+            excluded = sorted(set(others) - set(OF_WORKERS))
+            options: dict[str, Any] = {
+                "runtime_env": {"working_dir": str(ROOT), "excludes": [f"/{name}" for name in excluded]}
+            }
+        else:
+            options = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+        try:
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            where = f"the cluster at {address} cannot be joined" if address else "Ray cannot be started here"
+            raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+        try:
+            stop.watch_again()  # Ray has its own answer to SIGTERM
+            yield
+        finally:
+            ray.shutdown()
+
+
+def processes(cores: int) -> tuple[int, dict[str, int]]:
+    """How many processes of so many cores the cluster holds, and what each takes: a GPU where it has some."""
+    import ray
+
+    there = ray.cluster_resources()
+    if gpus := int(there.get("GPU", 0)):
+        return gpus, {"num_cpus": 1, "num_gpus": 1}
+    return max(1, int(there.get("CPU", 1)) // cores), {"num_cpus": cores}
+
+
+def through(
+    rows: Sequence[Row], worker: Callable[..., Any], arguments: Sequence[Any], cores: int
+) -> Iterator[Row]:
+    """Send rows through a worker's processes; yield what comes of each, in the order in which they end.
+
+    worker: a class whose objects are made of `arguments` once in each process, and called with a row. Rows of
+    a process or a machine that is lost are done again elsewhere. Ends early where a signal asks for it.
+    Raises UserError for what no further attempt could mend.
+    """
+    done: queue.Queue[Row | BaseException | None] = queue.Queue()
+    threading.Thread(target=_work, args=(rows, worker, arguments, cores, done.put), daemon=True).start()
+    while not stop.asked():
+        try:
+            row = done.get(timeout=SECONDS_BETWEEN_LOOKS)
+        except queue.Empty:
+            continue
+        if row is None:
+            return
+        if isinstance(row, BaseException):
+            raise _for_people(row)
+        yield row
+
+
+def _work(
+    rows: Sequence[Row],
+    worker: Callable[..., Any],
+    arguments: Sequence[Any],
+    cores: int,
+    put: Callable[[Row | BaseException | None], None],
+) -> None:
+    """Put what comes of each row, then None; or the error that ends the work."""
+    import ray
+
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.max_tasks_in_flight_per_actor = IN_HAND
+        number, each = processes(cores)
+        size = min(number, len(rows))
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
+        work = ray.data.from_items(list(rows), override_num_blocks=len(rows))
+        for row in work.map(worker, compute=pool, fn_constructor_args=arguments, **each).iter_rows():
+            put(row)
+    except BaseException as error:
+        put(error)
+    else:
+        put(None)
+
+
+def _for_people(error: BaseException) -> BaseException:
+    """What ended the work: a fault of the suite's own as it was raised, and what Ray says otherwise."""
+    seen: BaseException | None = error
+    while seen is not None:
+        cause = getattr(seen, "cause", None)
+        for one in (seen, cause):
+            if isinstance(one, (UserError, OSError)) and type(one).__module__ != "ray.exceptions":
+                return one
+        seen = seen.__cause__
+    return error

@@ -48,6 +48,8 @@ def joined(address: str | None) -> Iterator[None]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = f"the cluster at {address} cannot be joined" if address else "Ray cannot be started here"
             raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+        # "Task failed, will be retried": Ray's own switch for such lines, which it has no option for.
+        ray._private.worker._worker_logs_enabled = False
         try:
             stop.watch_again()  # Ray has its own answer to SIGTERM
             yield

@@ -74,7 +74,7 @@ def histogram(values: "Floats", top: float, teeth: float, title: str) -> "Image.
         x = round(multiple * teeth / top * WIDTH)
         draw.line([(x, 22), (x, ground)], fill="#bbbbbb")
         draw.text((x + 3, ground + 2), f"{multiple * teeth:g}", fill="#777777", font=font)
-    for place, count in enumerate(counts / max(counts.max(), 1)):
+    for place, count in enumerate(counts / max(int(counts.max()), 1)):
         height = round((ground - 24) * float(count))
         if height:
             draw.rectangle((2 * place, ground - height, 2 * place + 1, ground), fill="#1f77b4")

@@ -108,8 +108,17 @@ def test_links_and_names_of_files_lead_somewhere(name: str) -> None:
 
 
 def test_the_readme_leads_to_every_page() -> None:
-    linked = {(ROOT / link.partition("#")[0]).resolve() for link in LINK.findall(text_of("README.md"))}
-    assert {path for path in PAGES[1:] if path not in linked} == set()
+    waiting, reached = [ROOT / "README.md"], set()
+    while waiting:
+        page = waiting.pop()
+        if page not in reached:
+            reached.add(page)
+            links = [link.partition("#")[0] for link in LINK.findall(page.read_text(encoding="utf-8"))]
+            found = [
+                (page.parent / link).resolve() for link in links if link.endswith(".md") and "://" not in link
+            ]
+            waiting += [path for path in found if path.exists()]
+    assert set(PAGES) - reached == set()
 
 
 def test_the_pictures_that_are_shown_are_small() -> None:

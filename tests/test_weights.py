@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import re
 import shutil
 import struct
 import zipfile
@@ -246,7 +247,7 @@ def test_a_flipped_byte_is_told(log: Path) -> None:
 
 
 def test_an_array_that_ends_before_its_end_is_told(log: Path) -> None:
-    """What zipfile raises for it has no text at all."""
+    """What zipfile raises for it has no text at all; of later Pythons it says that entries overlap."""
     path, member = log / "model_checkpoint.npz", io.BytesIO()
     np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (10_000,)})
     with zipfile.ZipFile(path, "w") as archive:
@@ -254,7 +255,9 @@ def test_an_array_that_ends_before_its_end_is_told(log: Path) -> None:
     data = bytearray(path.read_bytes())
     struct.pack_into("<2L", data, data.index(b"PK\x01\x02") + 20, 50_000, 50_000)  # its sizes, packed and not
     path.write_bytes(data)
-    assert "damaged or foreign (EOFError()); train again" in refused(log)
+    assert re.search(
+        r"damaged or foreign \((EOFError\(\)|Overlapped entries: .*)\); train again", refused(log)
+    )
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])

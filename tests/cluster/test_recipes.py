@@ -22,6 +22,9 @@ import yaml
 from conftest import ROOT, TRAINING, run
 from PIL import Image
 
+import run_car_images
+from cluster import correct_ray
+
 CLUSTER = ROOT / "cluster"
 NOTING = """#!/bin/sh
 { printf '%s\\n' "$TF_CONFIG" "$@"; } > "$NOTES/$$"
@@ -149,6 +152,31 @@ def test_slurm_runs_them(long: bool, request: pytest.FixtureRequest, tmp_path: P
     np.testing.assert_allclose(ours, one, rtol=1e-4)
 
 
+@needs_slurm
+def test_slurm_puts_a_task_back_and_it_goes_on(long: bool, tmp_path: Path) -> None:
+    if not long:
+        pytest.skip("with --long: Slurm waits two minutes before a task that was put back starts again")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        (tmp_path / f"data/{number % 3}").mkdir(parents=True, exist_ok=True)
+        rough = Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8))
+        rough.resize((900, 600)).save(tmp_path / f"data/{number % 3}/{number}.jpg", quality=30)
+    results = tmp_path / "results"
+    with slurm.running(tmp_path / "slurm") as environment:
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        options = ("--parsable", f"--chdir={ROOT}", "--mem=2G", "--array=1-2", "-o", tmp_path / "%a.log")
+        arguments = (CLUSTER / "correct.slurm", tmp_path, "pretrained", "data", "results", "--recursive")
+        number = slurm.said(environment, "sbatch", *options, *arguments)
+        slurm.until(lambda: any(results.glob(".car_results_1_of_2.jsonl")), 120)
+        slurm.said(environment, "scontrol", "requeue", f"{number}_1")
+        slurm.until(lambda: not slurm.said(environment, "squeue", "-h", "-j", number), 400)
+    log = (tmp_path / "1.log").read_text()
+    assert "stopped by SIGTERM" in log and re.search(r"corrected [1-5] of 6 images .*, [1-5] were there", log)
+    assert len(list(results.rglob("*.bmp"))) == 12
+    rows = [(results / f"figures_{part}_of_2.csv").read_text().splitlines()[1:] for part in (1, 2)]
+    assert list(map(len, rows)) == [6, 6]
+
+
 # ---- Kubernetes ----------------------------------------------------------------------------
 
 
@@ -180,6 +208,7 @@ def test_a_pod_corrects_the_part_of_its_index(notes: Path) -> None:
         call = started(notes, job, index)
         assert call[1:6] == ["run_car_images.py", "/work", "pretrained", "photos", "corrected"]
         assert call[-3:] == ["--shard", f"{index + 1}/64", "--skip-existing"]
+        assert run_car_images.make_parser("").parse_args(call[2:]).shard == f"{index + 1}/64"
 
 
 def test_a_pod_trains_as_the_worker_of_its_index(notes: Path) -> None:
@@ -245,15 +274,12 @@ def test_kuberay_takes_the_job_and_its_pods() -> None:
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pods = {"apiVersion": "v1", "kind": "PodTemplate", "template": group["template"]}
         kubernetes_validate.validate(pods, "1.33", strict=True)
-    command = job["spec"]["entrypoint"].split()
-    assert command[:6] == [
-        "python",
-        "/car/cluster/correct_ray.py",
-        "/work",
-        "pretrained",
-        "photos",
-        "corrected",
-    ]
+    python, script, *arguments = job["spec"]["entrypoint"].split()
+    assert (python, script) == ("python", "/car/cluster/correct_ray.py")
+    args = correct_ray.make_parser().parse_args(arguments)
+    assert args.workdir == "/work" and args.recursive and args.skip_existing
+    image = (CLUSTER / "Dockerfile").read_text()
+    assert f"ARG RAY={cluster['rayVersion']}\n" in image
 
 
 # ---- the image -----------------------------------------------------------------------------

@@ -195,8 +195,8 @@ class OnCluster:
             self._remove_handed_in(task, done.block)
             job.depth.images += done.depth.images
             job.depth.found += done.depth.found
-            for name, saved, reason in done.made:
-                yield by_name[name], _settled(saved, BadImage(reason))
+            for name, saved, why in done.made:
+                yield by_name[name], _settled(saved, BadImage(why))
             self.bring_back(job.results)
 
     def bring_back(self, results: Path) -> None:

@@ -166,10 +166,10 @@ def test_slurm_puts_a_task_back_and_it_goes_on(long: bool, tmp_path: Path) -> No
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         options = ("--parsable", f"--chdir={ROOT}", "--mem=2G", "--array=1-2", "-o", tmp_path / "%a.log")
         arguments = (CLUSTER / "correct.slurm", tmp_path, "pretrained", "data", "results", "--recursive")
-        number = slurm.said(environment, "sbatch", *options, *arguments)
+        job = slurm.said(environment, "sbatch", *options, *arguments)
         slurm.until(lambda: any(results.glob(".car_results_1_of_2.jsonl")), 120)
-        slurm.said(environment, "scontrol", "requeue", f"{number}_1")
-        slurm.until(lambda: not slurm.said(environment, "squeue", "-h", "-j", number), 400)
+        slurm.said(environment, "scontrol", "requeue", f"{job}_1")
+        slurm.until(lambda: not slurm.said(environment, "squeue", "-h", "-j", job), 400)
     log = (tmp_path / "1.log").read_text()
     assert "stopped by SIGTERM" in log and re.search(r"corrected [1-5] of 6 images .*, [1-5] were there", log)
     assert len(list(results.rglob("*.bmp"))) == 12

@@ -7,6 +7,7 @@ that leads them takes these over.
 """
 
 import hashlib
+import itertools
 import json
 import re
 import sys
@@ -123,11 +124,9 @@ class Journal:
 
     def take_over(self, text: str) -> None:
         """Add the lines of a journal that was handed in: its files have got their names."""
-        with naming(self._path), open(self._path, "a", encoding="ascii") as file:
-            file.write(text)
-        self._add(
-            {str(line["file"]): _entry_of(line) for line in _parsed(text.splitlines()) if "file" in line}
-        )
+        lines = [line for line in _parsed(text.splitlines()) if "file" in line]
+        self._append(lines)
+        self._add({str(line["file"]): _entry_of(line) for line in lines})
 
     def _read_handed_in(self, path: Path) -> dict[str, Entry]:
         """The entries of a journal that was handed in, by name of the file, of those files that are there."""
@@ -201,12 +200,22 @@ def _entry_of(line: Mapping[str, Any]) -> Entry:
     return Entry(digest, source, sys.intern(settings), run)
 
 
+def uncertain_in(results: Path) -> list[str]:
+    """The names of the files that Journal reads: a kill may have come before they got their names.
+
+    The last one of each journal, and all of those that were handed in.
+    """
+    last = [list(entries_in(path))[-1:] for path in results.glob(".car_results*.jsonl")]
+    return [*itertools.chain(*last, *map(entries_in, (results / HANDED_IN).glob("*.jsonl")))]
+
+
 def entries_in(path: Path) -> dict[str, list[Entry]]:
     """All entries of a journal by name of the file, whether or not the files are there."""
     versions: dict[str, list[Entry]] = {}
     for line in _lines(path):
         if "file" in line:
-            versions.setdefault(str(line["file"]), []).append(_entry_of(line))
+            name = str(line["file"])
+            versions[name] = [*versions.pop(name, []), _entry_of(line)]  # the last line's name comes last
     return versions
 
 

@@ -107,8 +107,8 @@ def fetch_what_is_read(args: argparse.Namespace, image: "storage.Image") -> None
     image.fetch([*below(args.log, "split.json"), *below(args.records, "split.json")])
     image.fetch(below(args.results, *KEPT, f"{journal.HANDED_IN}/*.jsonl"))
     results, data = Path(args.workdir, args.results), Path(args.workdir, args.data)
-    for handed_in in (results / journal.HANDED_IN).glob("*.jsonl") if image.holds(results) else ():
-        image.fetch(path for name in journal.entries_in(handed_in) if (path := results / name).exists())
+    if image.holds(results):
+        image.fetch(path for name in journal.uncertain_in(results) if (path := results / name).exists())
     if image.holds(data) and data.is_file() and data.suffix.lower() not in find.JPEG_SUFFIXES:
         image.fetch([data])
         draw_list(data, image)

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OF_WORKERS = ("car", "cluster")  # folders that they need, beside the modules of the root
 OBJECT_STORE_BYTES = 256 * 2**20  # of a cluster started here: what goes through it are names and figures
 IN_HAND = 2  # blocks of a process: the one it works on, and the next
+SECONDS_FOR_AN_ANSWER = 10
 SECONDS_BETWEEN_LOOKS = 0.2  # for a signal
 
 Row = dict[str, bytes]
@@ -35,6 +37,7 @@ def joined(address: str | None) -> Iterator[None]:
 
         address = address or os.environ.get("RAY_ADDRESS")
         if address:
+            _check_answers(address)
             # Other machines have no checkout of this suite, or another one.
             others = [entry.name for entry in ROOT.iterdir() if entry.suffix != ".py"]
             excluded = sorted(set(others) - set(OF_WORKERS))
@@ -55,6 +58,18 @@ def joined(address: str | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise UserError where nothing listens at HOST:PORT, which Ray itself finds out after minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=SECONDS_FOR_AN_ANSWER).close()
+        except OSError as error:
+            raise UserError(
+                f"the cluster at {address} cannot be joined: {error.strerror or error}"
+            ) from error
 
 
 def processes(cores: int) -> tuple[int, dict[str, int]]:

@@ -10,7 +10,7 @@ import pytest
 
 from car import journal as journal_module
 from car.errors import BadImage
-from car.journal import Journal, digest_of
+from car.journal import HANDED_IN, Journal, digest_of, uncertain_in
 
 ONE: dict[str, Any] = {"--strength": 1.0, "--ensemble": False, "weights": "abc"}
 OTHER = {**ONE, "--strength": 0.2}
@@ -192,3 +192,44 @@ def test_the_digest_of_a_large_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000 + b"end"
     (tmp_path / "file").write_bytes(content)
     assert digest_of(tmp_path / "file") == f"{len(content)}-{zlib.crc32(content):08x}"
+
+
+# ---- journals that are handed in -----------------------------------------------------------
+
+
+def test_a_journal_that_is_handed_in_is_taken_over_where_its_files_are_there(tmp_path: Path) -> None:
+    """Of two attempts at a file the one counts whose bytes are there; the files of none are not ours."""
+    handed_in = tmp_path / HANDED_IN
+    handed_in.mkdir()
+    for attempt, content in enumerate((b"first", b"second")):
+        scratch = tmp_path / f"scratch {attempt}"
+        scratch.mkdir()
+        book = Journal(scratch, 1, 1, {"--strength": 1.0})
+        book.run = 7
+        for name in ("a.bmp", "b.bmp"):
+            (scratch / name).write_bytes(content)
+            book.note(scratch / name, scratch / name, f"{name[0]}.jpg")
+        with open(handed_in / "7_0.jsonl", "a") as file:
+            file.write((scratch / ".car_results.jsonl").read_text())
+    (tmp_path / "a.bmp").write_bytes(b"first")
+    (tmp_path / "b.bmp").write_bytes(b"the user's own")
+    assert sorted(uncertain_in(tmp_path)) == ["a.bmp", "b.bmp"]
+    book = Journal(tmp_path, 1, 1, {"--strength": 0.5})
+    assert book.wrote(tmp_path / "a.bmp", "a.jpg") and not book.wrote(tmp_path / "b.bmp", "b.jpg")
+    book.check_replaceable(tmp_path / "a.bmp")
+    with pytest.raises(BadImage, match="not written by this suite"):
+        book.check_replaceable(tmp_path / "b.bmp")
+    assert book.run == 8 and book.differences([tmp_path / "a.bmp"]) == ["--strength 1.0 there, 0.5 now"]
+    assert list(handed_in.iterdir()) == []
+    assert Journal(tmp_path, 1, 1, {}).wrote(tmp_path / "a.bmp", "a.jpg")  # it is in our own now
+    assert uncertain_in(tmp_path) == ["a.bmp"]
+
+
+def test_shards_leave_what_is_handed_in_to_the_run_of_all(tmp_path: Path) -> None:
+    (tmp_path / HANDED_IN).mkdir()
+    (tmp_path / HANDED_IN / "1_0.jsonl").write_text("")
+    Journal(tmp_path, 1, 2, {})
+    Journal(tmp_path, 1, 1, {}, writing=False)
+    assert (tmp_path / HANDED_IN / "1_0.jsonl").exists()
+    Journal(tmp_path, 1, 1, {})
+    assert not (tmp_path / HANDED_IN / "1_0.jsonl").exists()

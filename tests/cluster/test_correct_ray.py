@@ -1,0 +1,223 @@
+"""cluster/correct_ray.py: what the script makes, to the byte, whatever is lost while it works."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import run
+from PIL import Image
+
+pytest.importorskip("ray")
+
+
+from on_nodes import contents, end, nodes, start, wait_for, workers_of
+from ray.cluster_utils import Cluster
+
+NUMBER = 24
+JOURNAL, ROWS = ".car_results.jsonl", "figures.csv"
+OPTIONS = ("pretrained", "photographs", "corrected", "--recursive", "--format", "png")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with nodes(2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of photographs, of which one is bad and some have a clean partner, as the script corrects it."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(3)
+    for number in range(NUMBER):
+        place = folder / "photographs" / ("" if number % 3 else "deeper/still")
+        place.mkdir(parents=True, exist_ok=True)
+        rough = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+        picture = rough.resize((104, 72), Image.Resampling.BICUBIC)
+        picture.save(place / f"picture {number}.jpg", quality=10 + 3 * number)
+        os.utime(place / f"picture {number}.jpg", (1e9 + number, 1e9 + number))
+        if number % 8 == 0:
+            picture.save(place / f"picture {number}.bmp")
+    (folder / "photographs/deeper/bad.jpg").write_bytes(b"no picture")
+    run("run_car_images.py", folder, *OPTIONS, status=1)
+    return folder
+
+
+@pytest.fixture
+def folder(expected: Path, tmp_path: Path) -> Path:
+    """A working folder with the same photographs and no results."""
+    (tmp_path / "photographs").symlink_to(expected / "photographs")
+    return tmp_path
+
+
+def results_in(folder: Path) -> list[Path]:
+    return list((folder / "corrected").rglob("*_car.png"))
+
+
+def told(files: dict[str, bytes]) -> tuple[dict[str, bytes], list[list[str]], list[str]]:
+    """Results; rows without their seconds; lines of the journal, in no order."""
+    table = list(csv.reader(io.StringIO(files[ROWS].decode())))
+    place = table[0].index("seconds")
+    rows = [row[:place] + row[place + 1 :] for row in table]
+    results = {name: content for name, content in files.items() if name not in (JOURNAL, ROWS)}
+    return results, rows, sorted(files[JOURNAL].decode().splitlines())
+
+
+def check_the_same(made: dict[str, bytes], expected: Path) -> None:
+    results, rows, lines = told(made)
+    results_of_script, rows_of_script, lines_of_script = told(contents(expected / "corrected"))
+    assert results == results_of_script
+    assert rows == rows_of_script
+    assert lines == lines_of_script
+
+
+# ---- folders -------------------------------------------------------------------------------
+
+
+def test_a_node_is_lost_in_the_middle(cluster: Cluster, expected: Path, folder: Path) -> None:
+    lost = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    process = start("correct_ray.py", folder, *OPTIONS, "--address", cluster.address)
+    wait_for(lambda: len(results_in(folder)) > 2, process)
+    cluster.remove_node(lost, allow_graceful=False)
+    (worker, *_) = workers_of(cluster.head_node, "MapWorker")
+    worker.kill()
+    out, err = end(process, 1)
+    assert (
+        not err
+        and f"corrected {NUMBER} of {NUMBER + 1} images into {folder / 'corrected'}, left out 1" in out
+    )
+    assert "deeper/bad.jpg: is not a JPEG" in out and "raylet" not in out
+    check_the_same(contents(folder / "corrected"), expected)
+    times = [path.stat().st_mtime for path in sorted(results_in(folder), key=number_of)]
+    assert times == [1e9 + number for number in range(NUMBER)]
+    assert not (folder / "corrected/.car_results_handed_in").exists()
+
+
+def number_of(path: Path) -> int:
+    return int(re.findall(r"\d+", path.name)[0])
+
+
+def test_killed_and_stopped_it_goes_on(cluster: Cluster, expected: Path, folder: Path) -> None:
+    """What a killed run wrote is known as ours, and a user's file that lies there stays."""
+    own = folder / "corrected/picture 23_car.png"
+    own.parent.mkdir()
+    own.write_bytes(b"the user's own")
+    command = (folder, *OPTIONS, "--address", cluster.address)
+    process = start("correct_ray.py", *command)
+    wait_for(lambda: len(results_in(folder)) > 3, process)
+    process.kill()
+    process.communicate()
+    first = {path: path.stat().st_ino for path in results_in(folder)}
+    process = start("correct_ray.py", *command, "--skip-existing")
+    wait_for(lambda: len(results_in(folder)) > len(first), process)
+    process.send_signal(signal.SIGTERM)
+    _, err = end(process, 143)
+    assert "with --skip-existing the same command goes on" in err
+    process = start("correct_ray.py", *command, "--skip-existing")
+    out, _ = end(process, 1)
+    assert "picture 23_car.png is in" in out and "not written by this suite" in out
+    assert int(re.findall(r"(\d+) were there already", out)[0]) > 0
+    assert own.read_bytes() == b"the user's own"
+    made = contents(folder / "corrected")
+    rows = {row[0]: row for row in told(made)[1]}
+    assert rows["picture 23"][1] == "left out" and len(rows) == NUMBER + 2
+    del made["picture 23_car.png"]
+    results_of_script = told(contents(expected / "corrected"))[0]
+    del results_of_script["picture 23_car.png"]
+    assert told(made)[0] == results_of_script
+    noted = [json.loads(line).get("file") for line in told(made)[2]]
+    assert set(filter(None, noted)) == set(results_of_script)
+
+
+def test_what_cannot_be_asked_for(folder: Path) -> None:
+    for option in (("--dry-run",), ("--shard", "1/2")):
+        printed = run("cluster/correct_ray.py", folder, *OPTIONS, *option, status=2)
+        assert f"argument {option[0]}: only of run_car_images.py" in printed.err
+    printed = run("cluster/correct_ray.py", folder, *OPTIONS, "--address", "127.0.0.1:1", status=1)
+    assert printed.err.startswith("correct_ray.py: the cluster at 127.0.0.1:1 cannot be joined")
+    assert printed.err.count("\n") == 1
+    printed = run("cluster/correct_ray.py", "nowhere://bucket", *OPTIONS, status=1)
+    assert "nowhere://bucket/" in printed.err and printed.err.count("\n") == 1
+
+
+# ---- stores --------------------------------------------------------------------------------
+
+Environ = dict[str, Any]
+Answer = Callable[..., Iterable[bytes]]
+
+
+class Moody:
+    """A store before whose answers some requests fail, wait, or find nothing."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer, self.requests, self.failed = answer, 0, 0
+        self.vanished = ""  # of paths that end so nothing is there when they are read
+
+    def __call__(self, environ: Environ, begin: Callable[..., object]) -> Iterable[bytes]:
+        self.requests += 1
+        time.sleep(0.02)
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if self.requests % 5 == 0:
+            self.failed += 1
+            begin("503 Slow Down", [("Content-Type", "text/plain")])
+            return [b"slow down"]
+        if self.vanished and path.endswith(self.vanished) and method in ("GET", "HEAD"):
+            begin("404 Not Found", [("Content-Type", "application/xml")])
+            return [b"<Error><Code>NoSuchKey</Code></Error>"]
+        return self._answer(environ, begin)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, str]]:
+    """A store of objects on this machine, and its port."""
+    server = pytest.importorskip("moto.server")
+    serving = pytest.importorskip("werkzeug.serving")
+    moody = Moody(server.DomainDispatcherApplication(server.create_backend_app))
+    made = serving.make_server("127.0.0.1", 0, moody, threaded=True)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    yield moody, f"endpoint_override=127.0.0.1:{made.server_port}&scheme=http"
+    made.shutdown()
+
+
+def test_a_store_that_is_slow_and_fails(store: tuple[Moody, str], expected: Path, tmp_path: Path) -> None:
+    from pyarrow import fs
+
+    moody, where = store
+    system, _ = fs.FileSystem.from_uri(f"s3://bucket?{where}&allow_bucket_creation=true")
+    system.create_dir("bucket")
+    fs.copy_files(str(expected / "photographs"), "bucket/work/photographs", destination_filesystem=system)
+    moody.vanished = "picture 5.jpg"
+    printed = run("cluster/correct_ray.py", f"s3://bucket/work?{where}", *OPTIONS, status=1)
+    moody.vanished = ""
+    assert moody.failed > 20
+    assert "picture 5.jpg: cannot be read: it went away" in printed.out
+    assert (
+        f"corrected {NUMBER - 1} of {NUMBER + 1} images into s3://bucket/work/corrected, left out 2"
+        in printed.out
+    )
+    fs.copy_files("bucket/work/corrected", str(tmp_path / "made"), source_filesystem=system)
+    made, script = told(contents(tmp_path / "made")), told(contents(expected / "corrected"))
+    gone = script[0].pop("picture 5_car.png")
+    assert gone and made[0] == script[0]
+    assert [row for row in made[1] if row[0] != "picture 5"] == [
+        row for row in script[1] if row[0] != "picture 5"
+    ]
+    # What failed is done by the next run, and nothing else.
+    printed = run(
+        "cluster/correct_ray.py", f"s3://bucket/work?{where}", *OPTIONS, "--skip-existing", status=1
+    )
+    assert f"corrected 1 of {NUMBER + 1}" in printed.out and f"{NUMBER - 1} were there already" in printed.out
+    with system.open_input_stream("bucket/work/corrected/picture 5_car.png") as stream:
+        assert stream.read() == gone

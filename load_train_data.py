@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from car import cli, files, split, stop
+from car import cli, files, frames, split, stop
 from car.errors import Stopped, UserError, some_of
 
 if TYPE_CHECKING:  # what loads TensorFlow or numpy is imported where it is used, once the arguments are good
@@ -32,8 +32,8 @@ if TYPE_CHECKING:  # what loads TensorFlow or numpy is imported where it is used
 NAMES = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
 
 
-def argument_parser(manual: str | None) -> argparse.ArgumentParser:
-    """The parser of the command line that both loaders share; `parse` is to be called with it."""
+def make_parser(manual: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line that both loaders share; manual: the docstring of one, its --help."""
     parser = cli.parser(manual)
     parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("data", help="folder of images, joined to WORKDIR")
@@ -99,14 +99,11 @@ def argument_parser(manual: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; paths are joined to WORKDIR, and options that contradict each other refused."""
-    args = cli.parse(parser, argv, inputs=["data"], outputs=["records"])
+def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Join paths to WORKDIR, and check what was parsed."""
+    cli.check(parser, args, inputs=["data", "also"], outputs=["records"])
     args.stride = args.stride or args.patch_size
-    args.folders = [args.data, *(args.workdir / folder for folder in args.also)]
-    for folder in args.folders:
-        if not folder.is_dir():
-            parser.error(f"there is no folder {folder}")
+    args.folders = [args.data, *args.also]
     if any(not 1 <= quality <= 100 for quality in [*(args.quality or []), *(args.before or [])]):
         parser.error("argument --quality, --before: a JPEG quality is 1..100")
     if (args.shrink > 1 or args.before) and not args.quality:
@@ -115,12 +112,14 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpar
         split.group_of("", args.group_by)
     except Exception as error:  # re.error, renamed in Python 3.13
         parser.error(f"argument --group-by: {error}")
-    return args
 
 
 def arguments(manual: str | None, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line of a loader."""
-    return parse(argument_parser(manual), argv)
+    """Parse the command line of a loader, and check it."""
+    parser = make_parser(manual)
+    args = parser.parse_args(argv)
+    check_arguments(parser, args)
+    return args
 
 
 def load(which: str, manual: str | None, argv: Sequence[str] | None) -> int:
@@ -172,7 +171,7 @@ def write_set(args: argparse.Namespace, which: str, folder: Path) -> int:
                 progress.step(note=rate(writer.total, progress))
         writer.close()
         refuse_empty(written, args, which)
-        sums = {name: records.frames_of(partial / name).sum for name in writer.counts}
+        sums = {name: frames.frames_of(partial / name).sum for name in writer.counts}
         split.write(partial, content_of(args, chosen, written, writer.counts, sums))
     return summarize(args, chosen, written, len(writer.counts))
 

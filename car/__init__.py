@@ -4,7 +4,7 @@ A module may import those of the lines above its own, and no other: `lint-import
 
     arrays  errors  stop            ground: array types; faults in words; Ctrl-C and SIGTERM
     cli  files  find                arguments, progress; whole files, one run at a time; files of a folder;
-    jpeg  levels                    tables, coefficients; pixels of any depth as 8 bits;
+    frames  jpeg  levels            records by frames; tables, coefficients; pixels of any depth as 8 bits;
     tiles  fast_conv  optimizers    cut and stitch; Toom-Cook; Adam, Muon and their rate
     ifd  segments                   EXIF's directories; segments of a JPEG that a new saving keeps;
     coded  metadata                 planes as a JPEG codes them; EXIF, ICC, XMP, ...

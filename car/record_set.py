@@ -102,7 +102,7 @@ def content(
 ) -> dict[str, Any]:
     """What split.json says of the records: how they were cut, and what they are.
 
-    files: {name: records}; sums: {name: sum of its records} (records.Frames).
+    files: {name: records}; sums: {name: sum of its records} (frames.Frames).
     """
     known = [coarseness for coarseness in written.coarsenesses if coarseness is not None]
     every = len(known) == len(written.coarsenesses)

@@ -8,7 +8,6 @@ read them; the split.json beside them adds counts and sums to check against.
 
 import contextlib
 import functools
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -19,12 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from car import files, split
+from car import files, frames, split
 from car.arrays import Integers, Pixels
 from car.errors import UserError, reason_of
 
 JPG, BMP = "train/image1", "train/image2"  # the val files use the same two names
-RECORDS_PER_FILE = 10_000
 FEATURES = {name: tf.io.FixedLenFeature([], tf.string) for name in (JPG, BMP)}
 RECORDS_AT_A_TIME = 500  # while checking
 PIXELS_AT_A_TIME = 2**18  # of patches that are written, or looked at
@@ -150,7 +148,7 @@ class RecordWriter:
 
     def _write(self, jpg: Pixels, bmp: Pixels) -> None:
         for pair in zip(jpg, bmp, strict=True):
-            if self._file is None or self.counts[self._name] == RECORDS_PER_FILE:
+            if self._file is None or self.counts[self._name] == frames.RECORDS_PER_FILE:
                 self.close()
                 self._name = f"{self.prefix}_{len(self.counts) + 1}.tfrecords"
                 self._file = tf.io.TFRecordWriter(str(self.folder / self._name))
@@ -201,36 +199,6 @@ def record_files(folder: Path) -> list[Path]:
     return [numbered[key] for key in sorted(numbered)]
 
 
-@dataclass(frozen=True)
-class Frames:
-    """The records of a file as their frames tell: nothing of a record itself is read."""
-
-    count: int
-    sum: str  # of the checksums of all records in their order: tells records exchanged, doubled or moved
-    whole: bool  # whether the file ends where its last record does
-
-
-def frames_of(path: Path) -> Frames:
-    """Follow the frames of a record file.
-
-    A record is framed by its length (8 bytes), a checksum of that (4), and a checksum of itself (4).
-    Lengths are followed here first, as TensorFlow asks for the memory that a length says.
-    """
-    count, place, checksums = 0, 0, hashlib.sha256()
-    with open(path, "rb", buffering=2**20) as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        while place + 12 <= size:
-            length = int.from_bytes(file.read(12)[:8], "little")
-            place += 12 + length + 4
-            if place > size:
-                break
-            file.seek(length, 1)
-            checksums.update(file.read(4))
-            count += 1
-    return Frames(count, checksums.hexdigest()[:32], place == size)
-
-
 def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
     """Find the first record of a file that cannot be read, from 1. Returns (number, reason).
 
@@ -257,13 +225,13 @@ def check_file(path: Path, side: int) -> RecordFile:
 
     Returns a RecordFile; raises UserError with the file, the record's number and the reason.
     """
-    frames = frames_of(path)
+    told = frames.frames_of(path)
     count, squares = 0, 0.0
     lows, highs = np.full(2, np.inf), np.full(2, -np.inf)  # of JPG and BMP patches
     records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(RECORDS_AT_A_TIME)
-    broken = not frames.whole
+    broken = not told.whole
     try:
-        for batch in records if frames.whole else ():
+        for batch in records if told.whole else ():
             jpg, bmp = (patches.numpy() for patches in parse_batch(batch, side))
             count += len(jpg)
             squares += float(np.square(jpg - bmp, dtype=np.float32).sum(dtype=np.float64))
@@ -272,21 +240,21 @@ def check_file(path: Path, side: int) -> RecordFile:
     except (tf.errors.OpError, ValueError):
         broken = True
     if broken or (count > 0 and (lows.min() < 0 or highs.max() > 255)):
-        number, reason = _first_bad_record(path, side, frames.count)
+        number, reason = _first_bad_record(path, side, told.count)
         raise UserError(f"{path}: record {number}: {reason}; write the set again with the loader")
     if count == 0:
         raise UserError(f"{path} holds no records; write the set again with the loader")
     ranges = zip(lows.astype(int).tolist(), highs.astype(int).tolist(), strict=True)
-    return RecordFile(path, count, frames.sum, squares / (count * side * side), *ranges)
+    return RecordFile(path, count, told.sum, squares / (count * side * side), *ranges)
 
 
 def _side_of_file(path: Path) -> int:
     """The patch side in pixels of a file's first record. Raises UserError."""
-    frames = frames_of(path)
-    if not frames.count and frames.whole:
+    told = frames.frames_of(path)
+    if not told.count and told.whole:
         raise UserError(f"{path} holds no records; write the set again with the loader")
     try:
-        if not frames.count:
+        if not told.count:
             raise ValueError("is cut, or its length is damaged")
         return side_of(next(iter(tf.data.TFRecordDataset(str(path)))))
     except (tf.errors.OpError, ValueError) as error:

@@ -72,18 +72,25 @@ def _check_answers(address: str) -> None:
             ) from error
 
 
-def processes(cores: int) -> tuple[int, dict[str, int]]:
-    """How many processes of so many cores the cluster holds, and what each takes: a GPU where it has some."""
+def processes(cores: int, on_gpus: bool = True) -> tuple[int, dict[str, int]]:
+    """How many processes of so many cores the cluster holds, and what each takes.
+
+    on_gpus: whether it is a GPU, where the cluster has some.
+    """
     import ray
 
     there = ray.cluster_resources()
-    if gpus := int(there.get("GPU", 0)):
+    if on_gpus and (gpus := int(there.get("GPU", 0))):
         return gpus, {"num_cpus": 1, "num_gpus": 1}
     return max(1, int(there.get("CPU", 1)) // cores), {"num_cpus": cores}
 
 
 def through(
-    rows: Sequence[Row], worker: Callable[..., Any], arguments: Sequence[Any], cores: int
+    rows: Sequence[Row],
+    worker: Callable[..., Any],
+    arguments: Sequence[Any],
+    cores: int = 1,
+    on_gpus: bool = True,
 ) -> Iterator[Row]:
     """Send rows through a worker's processes; yield what comes of each, in the order in which they end.
 
@@ -92,7 +99,9 @@ def through(
     Raises UserError for what no further attempt could mend.
     """
     done: queue.Queue[Row | BaseException | None] = queue.Queue()
-    threading.Thread(target=_work, args=(rows, worker, arguments, cores, done.put), daemon=True).start()
+    how_many, each = processes(cores, on_gpus)
+    given = rows, worker, arguments, min(how_many, len(rows)), each, done.put
+    threading.Thread(target=_work, args=given, daemon=True).start()
     while not stop.asked():
         try:
             row = done.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -109,18 +118,20 @@ def _work(
     rows: Sequence[Row],
     worker: Callable[..., Any],
     arguments: Sequence[Any],
-    cores: int,
+    size: int,
+    each: dict[str, int],
     put: Callable[[Row | BaseException | None], None],
 ) -> None:
-    """Put what comes of each row, then None; or the error that ends the work."""
+    """Put what comes of each row, then None; or the error that ends the work.
+
+    size: of the pool of processes; each: what one of them takes.
+    """
     import ray
 
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_tasks_in_flight_per_actor = IN_HAND
-        number, each = processes(cores)
-        size = min(number, len(rows))
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
         work = ray.data.from_items(list(rows), override_num_blocks=len(rows))
         for row in work.map(worker, compute=pool, fn_constructor_args=arguments, **each).iter_rows():

@@ -5,6 +5,7 @@ pictures and plans the work (car/find.py, car/jobs.py) goes through it as throug
 """
 
 import contextlib
+import errno
 import functools
 import os
 import posixpath
@@ -13,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import IO, NamedTuple, ParamSpec, TypeVar
 
 from pyarrow import fs as arrow
 
@@ -141,6 +142,70 @@ def remove(systems: Systems, address: Address) -> None:
         systems[address.scheme].delete_file(address.path)
 
 
+@patiently
+def read(systems: Systems, address: Address) -> bytes:
+    """The content of a small file. Raises FileNotFoundError."""
+    with systems[address.scheme].open_input_stream(address.path) as source:
+        return source.read()
+
+
+@patiently
+def state(systems: Systems, address: Address) -> tuple[int, int]:
+    """The size of a file in bytes and its time in nanoseconds; (-1, -1) where there is none."""
+    info = systems[address.scheme].get_file_info(address.path)
+    return (info.size, info.mtime_ns or -1) if info.type == arrow.FileType.File else (-1, -1)
+
+
+@patiently
+def names(systems: Systems, address: Address) -> list[str]:
+    """The names of the files in a folder; none where there is no folder."""
+    infos = systems[address.scheme].get_file_info(arrow.FileSelector(address.path, allow_not_found=True))
+    return [info.base_name for info in infos if info.type == arrow.FileType.File]
+
+
+@patiently
+def move(systems: Systems, file: Address, target: Address) -> None:
+    """Give a file of a store another name there; one that has it is replaced."""
+    systems[file.scheme].move(file.path, target.path)
+
+
+@contextlib.contextmanager
+def naming(address: Address) -> Iterator[None]:
+    """Turn what a store answers into a UserError that names the address."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{address}: {error}") from error
+
+
+def copy_range(systems: Systems, address: Address, first: int, size: int, target: IO[bytes]) -> None:
+    """Append bytes of a file to one of this machine."""
+    start = target.tell()
+
+    @patiently
+    def copy() -> None:
+        target.seek(start)
+        target.truncate()
+        with systems[address.scheme].open_input_file(address.path) as source:
+            source.seek(first)
+            left = size
+            while left:
+                chunk = source.read(min(left, 2**22))
+                if not chunk:
+                    raise OSError(errno.EIO, "is shorter than it was", str(address))
+                target.write(chunk)
+                left -= len(chunk)
+
+    copy()
+
+
+@patiently
+def remove_tree(systems: Systems, address: Address) -> None:
+    """Remove a folder with all that is in it."""
+    with contextlib.suppress(FileNotFoundError):
+        systems[address.scheme].delete_dir(address.path)
+
+
 def is_partial(name: str) -> bool:
     """Whether put makes such names of files, which a kill leaves behind."""
     middle = name.removeprefix(PARTIAL_START).removesuffix(PARTIAL_END)
@@ -196,7 +261,7 @@ class Image:
         """Make the files below a path that stands for a folder, or the file that it stands for."""
         address = self.address_of(path)
         system = self.systems[address.scheme]
-        with self._naming(address):
+        with naming(address):
             info = _info_of(system, address.path)
             if info.type == arrow.FileType.Directory:
                 path.mkdir(parents=True, exist_ok=True)
@@ -209,7 +274,7 @@ class Image:
         """Give files of the image their content."""
         for path in paths:
             address = self.address_of(path)
-            with self._naming(address):
+            with naming(address):
                 fetch(self.systems, address, path)
 
     def remove_partials(self, folder: Path) -> None:
@@ -230,13 +295,6 @@ class Image:
             _set_time(path, info)
         except OSError:
             self.unnamed.append(info.path)
-
-    @contextlib.contextmanager
-    def _naming(self, address: Address) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"{address}: {error}") from error
 
 
 @patiently

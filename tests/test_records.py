@@ -9,7 +9,8 @@ from reference import read_patches, write_patches
 
 import car_ds_loader
 from car.errors import UserError
-from car.records import RecordWriter, all_pairs, check_records, frames_of, naming
+from car.frames import frames_of
+from car.records import RecordWriter, all_pairs, check_records, naming
 from car.tiles import patches
 
 

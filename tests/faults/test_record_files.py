@@ -59,7 +59,7 @@ def masked_crc32c(data: bytes) -> int:
 
 def write_set(folder: Path, counts: tuple[int, ...] = COUNTS, seed: int = 0) -> None:
     """A set as the loader writes it: record files, and the split.json that counts them."""
-    from car.records import frames_of
+    from car.frames import frames_of
 
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from car.records import RecordSet, parse_batch
+from car.records import RecordSet, parse_batch, records_from
 
 # Flips and turns of a patch: 1 upside down, 2 left to right, 4 rows for columns, and their sums.
 Turns = tuple[int, ...]
@@ -47,6 +47,21 @@ def shuffled_records(records: RecordSet, seed: tf.Tensor, read: Read = read_reco
     return mixed.shuffle(room, seed=seed, reshuffle_each_iteration=False)
 
 
+def read_at(records: RecordSet, places: tf.Tensor) -> tf.Tensor:
+    """The serialized records [N] at these places of the set, int64 [N]; nothing else is read."""
+    counts = np.array([file.count for file in records.files], np.int64)
+    file = tf.searchsorted(counts.cumsum(), places, side="right")
+    starts = (places - tf.gather(counts.cumsum() - counts, file)) * records.frame
+    paths = tf.gather([str(file.path) for file in records.files], file)
+
+    def one(path: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
+        return records_from(path, start, records.frame).take(1)
+
+    found = tf.data.Dataset.from_tensor_slices((paths, starts)).flat_map(one)
+    batch = found.batch(tf.size(places, tf.int64), drop_remainder=True).get_single_element()
+    return tf.ensure_shape(batch, places.shape)
+
+
 def flip_and_turn(
     jpg: tf.Tensor, bmp: tf.Tensor, seed: tf.Tensor, turns: Turns
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -62,38 +77,51 @@ def flip_and_turn(
 
 
 def training_batches(
-    records: RecordSet, batch_size: int, seed: int, first_step: int, turns: Turns = AS_IT_IS
+    records: RecordSet,
+    batch_size: int,
+    seed: int,
+    first_step: int,
+    turns: Turns = AS_IT_IS,
+    share: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Endless batches (jpg, bmp), float32 [batch, side, side, 1] in grey levels, from a step on.
 
     Each batch is flipped and turned in one of the turns. Each epoch has an order of its own, which depends on
     seed and epoch alone: started at first_step, the pipeline gives what an unbroken run would see there.
+
+    share: of one of several processes. It gets its slice of each of these batches, cut for its replicas, and
+    reads no other records: the order needs none. The records must be of one length (records.frame).
     """
     first_epoch, offset = divmod(first_step * batch_size, records.total)
+    size = batch_size // share.num_input_pipelines if share else batch_size
+    number = share.input_pipeline_id if share else 0
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        return shuffled_records(records, seed * 1_000_003 + number)
+        return shuffled_records(records, seed * 1_000_003 + number, count_records if share else read_records)
 
     def parse(step: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        if share:
+            batch = read_at(records, batch[number * size : (number + 1) * size])
         jpg, bmp = parse_batch(batch, records.side)
         if turns != AS_IT_IS:
             jpg, bmp = flip_and_turn(jpg, bmp, tf.stack([tf.cast(seed, tf.int64), step]), turns)
-        shape = [batch_size, records.side, records.side, 1]
+        shape = [size, records.side, records.side, 1]
         return tuple(tf.ensure_shape(tf.cast(patch, tf.float32), shape) for patch in (jpg, bmp))
 
     # Its tuning brings no speed, and its thread sleeps through the end of a run, for up to half a minute.
     untuned = tf.data.Options()
     untuned.autotune.enabled = False
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    return (
+    batches = (
         epochs.flat_map(epoch)
         .skip(offset)
         .batch(batch_size, drop_remainder=True, num_parallel_calls=tf.data.AUTOTUNE)
         .enumerate(first_step)
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(untuned)
     )
+    if share and share.num_replicas_in_sync > share.num_input_pipelines:
+        batches = batches.rebatch(batch_size // share.num_replicas_in_sync, drop_remainder=True)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(untuned)
 
 
 def validation_batches(records: RecordSet, patches: int, batch_size: int) -> tf.data.Dataset:
@@ -112,9 +140,18 @@ def validation_places(records: RecordSet, patches: int) -> list[int]:
 
 
 def distributed(
-    strategy: tf.distribute.Strategy, batches: tf.data.Dataset
+    strategy: tf.distribute.Strategy,
+    processes: int,
+    records: RecordSet,
+    batches: Callable[[tf.distribute.InputContext | None], tf.data.Dataset],
 ) -> tf.distribute.DistributedDataset:
-    """The batches shared among the strategy's replicas, each batch among all of them."""
+    """The batches of training shared among the strategy's replicas, each batch among all of them.
+
+    batches: a function of the share (training_batches). Several processes read no more than theirs each, but
+    where the records differ in length: then each reads all and keeps its part.
+    """
+    if processes > 1 and records.frame:
+        return strategy.distribute_datasets_from_function(batches)
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return strategy.experimental_distribute_dataset(batches.with_options(options))
+    return strategy.experimental_distribute_dataset(batches(None).with_options(options))

@@ -10,8 +10,13 @@ receives the best weights by validation (model_checkpoint*), the state to go on 
 losses.csv, losses.png, and what TensorBoard shows: tensorboard --logdir WORKDIR/log
 --report writes WORKDIR/log/index.html, a page of the losses and of patches, at each validation.
 
-On several machines start the same command on each with TF_CONFIG set; log must then lie on a
-disk that all of them see. --batch-size is the batch of all machines together.
+On several machines start the same command on each; log and records must lie on a disk that all of them
+see, and TF_CONFIG must name all of them and, as task, the one where it is set:
+
+    TF_CONFIG='{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+Each reads its share of the records alone. --batch-size is the batch of all machines together, and gives the
+losses of one. Where one is lost all end; start them again, as many as there are: they go on together.
 """
 
 import argparse
@@ -20,7 +25,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from car import cli, files, optimizers, split, stop
@@ -30,7 +34,7 @@ if TYPE_CHECKING:  # all that loads TensorFlow is imported where it is used, onc
     import keras
     import tensorflow as tf
 
-    from car import jpeg, records, training_run, training_step
+    from car import jpeg, records, shares, training_run, training_step
     from car.arrays import Doubles, Floats
 
 LOCK_FILE = ".car.lock"
@@ -46,7 +50,7 @@ KEPT_OPTIONS = (
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("workdir", metavar="WORKDIR", help="folder that the others are joined to")
+    parser.add_argument("workdir", metavar="WORKDIR")
     parser.add_argument("log", help="folder for weights, state and losses, joined to WORKDIR")
     parser.add_argument("train", help="folder of training records, joined to WORKDIR")
     parser.add_argument("val", help="folder of validation records, joined to WORKDIR")
@@ -68,7 +72,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--augment", action="store_true", help="flip and turn the training patches")
     parser.add_argument("--mirror", action="store_true", help="flip them left to right only")
-    parser.add_argument("--steps", type=cli.positive, default=800, metavar="N", help="of training (800)")
+    parser.add_argument("--steps", type=cli.positive, default=800, help="(800)")
     parser.add_argument(
         "--batch-size", type=cli.positive, default=1000, metavar="N", help="patches in a step (1000)"
     )
@@ -89,11 +93,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="bfloat16, with --residual, is faster on a GPU and on processors with AMX (float32)",
     )
     parser.add_argument(
-        "--seed",
-        type=cli.seed,
-        default=0,
-        metavar="N",
-        help="of the first weights and the order of patches (0)",
+        "--seed", type=cli.seed, default=0, help="of the first weights and the order of patches (0)"
     )
     parser.add_argument(
         "--init", metavar="LOG", help="start from the best weights of this log folder, with a fresh optimizer"
@@ -184,21 +184,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Check everything, then train. Returns the exit status."""
     args = arguments(argv)
     cli.load_tensorflow()
-    from car import pictures, training_run, workers
+    from car import pictures, shares, training_run, training_step, workers
 
     cluster = workers.read_cluster(os.environ.get("TF_CONFIG", ""))
-    chief = cluster is None or cluster.chief
     strategy = workers.make_strategy(cluster)  # before anything is computed, as TensorFlow asks
     if args.batch_size % (replicas := strategy.num_replicas_in_sync):
         raise UserError(f"--batch-size {args.batch_size} cannot be shared evenly by {replicas} replicas")
-    train_set, val_set = read_through(args.train), read_through(args.val)
+    company = workers.make_company(cluster, strategy)
+    chief = company.number == 0
+    with workers.in_company(cluster):
+        train_set, val_set = (shares.read_through(folder, company) for folder in (args.train, args.val))
     check_sizes(args, train_set, val_set)
     train_split, val_split = split.read(args.train), split.read(args.val)
     if train_split and val_split:
         split.check_disjoint(train_split, val_split)
     else:
         cli.say("no split.json beside the records: whether both sets share images cannot be checked")
-    table = common_table(train_split, val_split, args) if args.by_header else None
+    sets = {args.train: train_split, args.val: val_split}
+    table = training_step.common_table(sets, args.loss_border) if args.by_header else None
 
     args.log.mkdir(parents=True, exist_ok=True)
     with files.locked(args.log, args.log / LOCK_FILE) if chief else contextlib.nullcontext():
@@ -214,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cli.say(f"going on after step {run.step}")
         if args.report or not finished:
             with workers.in_company(cluster), training_run.summaries(run) as send:
-                work = prepare(args, strategy, run, train_set, val_set, table, send)
+                work = prepare(args, strategy, company, run, train_set, val_set, table, send)
                 if finished:
                     work.report(work.validate(run.step))
                 else:
@@ -230,16 +233,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 # ---- what is checked first -----------------------------------------------------------------
-
-
-def read_through(folder: Path) -> "records.RecordSet":
-    """Read a folder of records through, with a line for it. Returns the RecordSet."""
-    from car import records
-
-    found = records.check_records(folder)
-    size = f"{found.side}x{found.side}"
-    cli.say(f"{folder}: {found.total} patches of {size}, MSE of the JPG {found.mse:.3f}")
-    return found
 
 
 def check_sizes(
@@ -264,29 +257,6 @@ def settings_of(
     for name, found in (("train", train_set), ("val", val_set)):
         settings |= {f"{name}_records": found.total, f"{name}_mse": found.mse}
     return settings
-
-
-def common_table(
-    train_split: split.Split | None, val_split: split.Split | None, args: argparse.Namespace
-) -> "Floats":
-    """The quantisation table [8, 8] of all records, whose blocks the loss then sees. Raises UserError."""
-    from car import jpeg, weights
-
-    splits = [content or {} for content in (train_split, val_split)]
-    quality = splits[0].get("quality") or []
-    if len(quality) != 1 or splits[1].get("quality") != quality:
-        raise UserError(
-            f"--by-header needs train and val records made with one and the same --quality, so that one "
-            f"quantisation table holds for all; by their split.json {args.train} has "
-            f"{quality or 'none'}, {args.val} {splits[1].get('quality') or 'none'}"
-        )
-    lengths = [args.loss_border, *(content[name] for content in splits for name in ("patch_size", "stride"))]
-    if args.loss_border < weights.RADIUS or any(length % jpeg.BLOCK for length in lengths):
-        raise UserError(
-            f"--by-header sees whole blocks: --loss-border ({args.loss_border}; {2 * jpeg.BLOCK} at least), "
-            f"and --patch-size and --stride of the loaders must be multiples of {jpeg.BLOCK}"
-        )
-    return jpeg.table_of_quality(quality[0])
 
 
 # ---- what the loop calls -------------------------------------------------------------------
@@ -318,21 +288,10 @@ def begin(
     return run
 
 
-def inner_border(border: int, side: int, by_header: bool) -> int:
-    """The pixels at each side of a patch that do not count where the best weights are chosen.
-
-    RADIUS: pixels whose receptive field reaches over the edge see zeros there, which correction never
-    does. Where the loss is by header, its own border, on whole blocks; and of patches too small to hold
-    a real pixel all count that do in training.
-    """
-    from car import weights
-
-    return border if by_header or side <= 2 * weights.RADIUS else weights.RADIUS
-
-
 def prepare(
     args: argparse.Namespace,
     strategy: "tf.distribute.Strategy",
+    company: "shares.Company",
     run: "training_run.Run",
     train_set: "records.RecordSet",
     val_set: "records.RecordSet",
@@ -342,7 +301,7 @@ def prepare(
     """Set up the pipelines and compile what the loop calls."""
     import car_ds_loader
     import model_car
-    from car import records, training_step, weights
+    from car import records, shares, training_step, weights
 
     net = run.net
     assert isinstance(net, model_car.CarNet)
@@ -358,8 +317,11 @@ def prepare(
     turns = car_ds_loader.AS_IT_IS
     if args.augment or args.mirror:
         turns = car_ds_loader.ALL_TURNS if args.augment else car_ds_loader.MIRRORED
-    batches = car_ds_loader.training_batches(train_set, args.batch_size, args.seed, run.step, turns)
-    shared = iter(car_ds_loader.distributed(strategy, batches))
+
+    def batches(share: "tf.distribute.InputContext | None") -> "tf.data.Dataset":
+        return car_ds_loader.training_batches(train_set, args.batch_size, args.seed, run.step, turns, share)
+
+    shared = iter(car_ds_loader.distributed(strategy, company.size, train_set, batches))
 
     def next_batch() -> "training_step.Batch":
         with records.naming(args.train):
@@ -376,18 +338,24 @@ def prepare(
 
     patches_at_a_time = max(1, VALIDATION_PIXELS_AT_A_TIME // val_set.side**2)
     val_batches = car_ds_loader.validation_batches(val_set, args.val_patches, patches_at_a_time)
-    borders = args.loss_border, inner_border(args.loss_border, val_set.side, args.by_header)
+    borders = args.loss_border, training_step.inner_border(args.loss_border, val_set.side, args.by_header)
     errors_of_each = training_step.make_validate(errors, val_batches, borders, whole)
 
-    def validate(step: int) -> "Doubles":
+    def validated(step: int) -> "Doubles":
         found = errors_of_each()
         training_step.check_finite(float(found[:, 0].mean()), step, args.log)
         training_step.check_alive((model_car.dead_part(net, jpg) for jpg, _ in val_batches), step, args.log)
         return found
 
-    shown = next(iter(val_batches))
+    def validate(step: int) -> "Doubles":
+        return shares.by_chief(company, lambda: validated(step))
+
+    def show(row: "training_run.Row") -> None:
+        if run.chief:  # nobody else reads a record of the validation
+            send(row, next(iter(val_batches)))
+
     report = reporting(args, run, train_set, val_set, val_batches)
-    return Work(next_batch, train_step, validate, lambda row: send(row, shown), report)
+    return Work(next_batch, train_step, validate, show, report)
 
 
 def reporting(

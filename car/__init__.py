@@ -19,7 +19,7 @@ A module may import those of the lines above its own, and no other: `lint-import
     jobs  workload                  names of results, what is there already; how much work each picture is;
     rows  thumbnails                figures.csv: a row for each picture; each picture reduced, and crops;
     record_set                      what comes of the images of a set of records, one by one or in parts;
-    saying  report                  what came of a run, and all that is said of it; a page that shows it;
+    saying  report  shares          all that is said of a run; a page that shows it; records shared out;
     folder  training_step           a folder corrected; a step of training, compiled;
     preview                         what a run would do, without it;
     training_run  workers           a training on disk; the processes that train together;

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +49,8 @@ class RecordFile:
 
     path: Path
     count: int
-    sum: str  # of its records in their order, see Frames
+    frame: int  # bytes of each record in its frame; 0 where they differ
+    sum: str  # of its records in their order, see frames.Frames
     mse: float  # between JPG and BMP patches, squared grey levels
     jpg_range: tuple[int, int]  # (lowest, highest) grey level
     bmp_range: tuple[int, int]
@@ -70,6 +71,12 @@ class RecordSet(NamedTuple):
     def mse(self) -> float:
         """Between JPG and BMP patches, squared grey levels: the loss to beat."""
         return sum(file.mse * file.count for file in self.files) / self.total
+
+    @property
+    def frame(self) -> int:
+        """Bytes of each record in its frame, by which a record is found by its place; 0 where they differ."""
+        sizes = {file.frame for file in self.files}
+        return sizes.pop() if len(sizes) == 1 else 0
 
 
 # ---- the record ----------------------------------------------------------------------------
@@ -199,6 +206,19 @@ def record_files(folder: Path) -> list[Path]:
     return [numbered[key] for key in sorted(numbered)]
 
 
+def records_from(path: tf.Tensor, start: tf.Tensor, buffer_size: int) -> tf.data.Dataset:
+    """The serialized records of a file from the one whose frame begins at byte start."""
+
+    def read(path: tf.Tensor, start: tf.Tensor) -> tf.data.Dataset:
+        dataset = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[path], compression_type="", buffer_size=buffer_size, byte_offsets=[start]
+        )
+        return tf.data.experimental.from_variant(dataset, tf.TensorSpec([], tf.string))
+
+    # In a function: outside of one TensorFlow 2.21 loses byte_offsets where it optimizes the pipeline.
+    return tf.data.Dataset.from_tensors((path, tf.cast(start, tf.int64))).flat_map(read)
+
+
 def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
     """Find the first record of a file that cannot be read, from 1. Returns (number, reason).
 
@@ -220,50 +240,89 @@ def _first_bad_record(path: Path, side: int, whole: int) -> tuple[int, str]:
     return number, "is cut, or its length is damaged"
 
 
-def check_file(path: Path, side: int) -> RecordFile:
-    """Read a record file through: frames, checksums, schema, patch size, range.
+@dataclass(frozen=True)
+class Part:
+    """Records that lie one after the other in a file, read through and found whole."""
 
-    Returns a RecordFile; raises UserError with the file, the record's number and the reason.
+    count: int
+    frame: int  # bytes of each record in its frame; 0 where they differ
+    checksums: str  # in hex, 4 bytes of each record; of a whole file just their sum, see frames.Frames
+    squares: float  # over all pixels, of the difference between JPG and BMP
+    lows: list[int]  # grey levels of JPG and BMP patches
+    highs: list[int]
+
+
+def check_part(path: Path, side: int, start: int = 0, stop: int | None = None) -> Part | None:
+    """Read a file through from byte start to stop (its end): frames, checksums, schema, patch size, range.
+
+    Returns None where anything is wrong.
     """
-    told = frames.frames_of(path)
-    count, squares = 0, 0.0
-    lows, highs = np.full(2, np.inf), np.full(2, -np.inf)  # of JPG and BMP patches
-    records = tf.data.TFRecordDataset(str(path), buffer_size=2**23).batch(RECORDS_AT_A_TIME)
-    broken = not told.whole
+    checksums = bytearray()
+    whole = start == 0 and stop is None
+    followed = frames.frames_of(path, start, stop, *() if whole else (checksums.extend,))
+    if not (followed.whole and followed.count):
+        return None
+    squares = 0.0
+    lows, highs = np.full(2, np.iinfo(int).max), np.full(2, np.iinfo(int).min)  # of JPG and BMP patches
+    records = records_from(str(path), start, 2**20).take(followed.count).batch(RECORDS_AT_A_TIME)
     try:
-        for batch in records if told.whole else ():
+        for batch in records:
             jpg, bmp = (patches.numpy() for patches in parse_batch(batch, side))
-            count += len(jpg)
+            # Whole numbers: their sum is the same however the records are shared out.
             squares += float(np.square(jpg - bmp, dtype=np.float32).sum(dtype=np.float64))
             lows = np.minimum(lows, [jpg.min(), bmp.min()])
             highs = np.maximum(highs, [jpg.max(), bmp.max()])
     except (tf.errors.OpError, ValueError):
-        broken = True
-    if broken or (count > 0 and (lows.min() < 0 or highs.max() > 255)):
-        number, reason = _first_bad_record(path, side, told.count)
+        return None
+    if lows.min() < 0 or highs.max() > 255:
+        return None
+    kept = followed.sum if whole else checksums.hex()
+    return Part(followed.count, followed.frame, kept, squares, lows.tolist(), highs.tolist())
+
+
+def check_file(path: Path, side: int) -> Part:
+    """Read a record file through. Raises UserError with the file, the record's number and the reason."""
+    part = check_part(path, side)
+    if part is None:
+        followed = frames.frames_of(path)
+        if followed.whole and not followed.count:
+            raise UserError(f"{path} holds no records; write the set again with the loader")
+        number, reason = _first_bad_record(path, side, followed.count)
         raise UserError(f"{path}: record {number}: {reason}; write the set again with the loader")
-    if count == 0:
-        raise UserError(f"{path} holds no records; write the set again with the loader")
-    ranges = zip(lows.astype(int).tolist(), highs.astype(int).tolist(), strict=True)
-    return RecordFile(path, count, told.sum, squares / (count * side * side), *ranges)
+    return part
 
 
-def _side_of_file(path: Path) -> int:
-    """The patch side in pixels of a file's first record. Raises UserError."""
-    told = frames.frames_of(path)
-    if not told.count and told.whole:
+def file_of(path: Path, side: int, parts: Sequence[Part]) -> RecordFile:
+    """The record file of which these are the parts, in order."""
+    ranges = (
+        (min(part.lows[which] for part in parts), max(part.highs[which] for part in parts))
+        for which in (0, 1)
+    )
+    count, sizes = sum(part.count for part in parts), {part.frame for part in parts}
+    mse = sum(part.squares for part in parts) / (count * side * side)
+    kept = [part.checksums for part in parts]
+    total = kept[0] if len(parts) == 1 else frames.sum_of(map(bytes.fromhex, kept))
+    return RecordFile(path, count, sizes.pop() if len(sizes) == 1 else 0, total, mse, *ranges)
+
+
+def first_record(path: Path) -> tuple[int, int]:
+    """(side of its patches in pixels, its bytes with the frame) of a file's first record, or a UserError."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if not head:
         raise UserError(f"{path} holds no records; write the set again with the loader")
+    frame = int.from_bytes(head[:8], "little") + frames.FRAME_BYTES
     try:
-        if not told.count:
+        if len(head) < 12 or frame > path.stat().st_size:
             raise ValueError("is cut, or its length is damaged")
-        return side_of(next(iter(tf.data.TFRecordDataset(str(path)))))
+        return side_of(next(iter(tf.data.TFRecordDataset(str(path))))), frame
     except (tf.errors.OpError, ValueError) as error:
         raise UserError(
             f"{path}: record 1: {reason_of(error)}; write the set again with the loader"
         ) from error
 
 
-def _compare(file: RecordFile, written: split.Split) -> None:
+def compare(file: RecordFile, written: split.Split) -> None:
     """Raise UserError where split.json says that the loader wrote other records into a file."""
     expected = written["files"].get(file.path.name, 0)
     if file.count != expected:
@@ -279,20 +338,26 @@ def _compare(file: RecordFile, written: split.Split) -> None:
         )
 
 
+def listed_files(folder: Path) -> tuple[list[Path], split.Split | None]:
+    """The record files of a folder by number, and its split.json. Raises UserError for one missing."""
+    paths, written = record_files(folder), split.read(folder)
+    for name in written["files"] if written else ():
+        if folder / name not in paths:
+            raise UserError(f"{folder / name} is missing; {split.SPLIT_FILE} lists it")
+    return paths, written
+
+
 def check_records(folder: Path, watch: Callable[[RecordFile], None] = lambda file: None) -> RecordSet:
     """Read every record of a folder through and return its RecordSet; watch sees each RecordFile.
 
     Raises UserError where a file is missing, damaged, cut, or does not hold what split.json says.
     """
-    paths, written = record_files(folder), split.read(folder)
-    for name in written["files"] if written else ():
-        if folder / name not in paths:
-            raise UserError(f"{folder / name} is missing; {split.SPLIT_FILE} lists it")
-    side, checked = _side_of_file(paths[0]), []
+    paths, written = listed_files(folder)
+    side, checked = first_record(paths[0])[0], []
     for path in paths:
-        checked.append(check_file(path, side))
+        checked.append(file_of(path, side, [check_file(path, side)]))
         if written:
-            _compare(checked[-1], written)
+            compare(checked[-1], written)
         watch(checked[-1])
     return RecordSet(tuple(checked), side)
 

@@ -5,14 +5,15 @@ What the error of a net is comes from outside (model_car.squared_error): errors 
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from car.arrays import Doubles
+from car import jpeg, split, weights
+from car.arrays import Doubles, Floats
 from car.errors import UserError
 
 PIXELS_AT_A_TIME = 2**15  # of a batch that go through the net together
@@ -122,6 +123,43 @@ def make_validate(
         return np.concatenate([of_each(jpg, bmp).numpy() for jpg, bmp in batches]).astype(np.float64)
 
     return validate
+
+
+# ---- which pixels count --------------------------------------------------------------------
+
+
+def inner_border(border: int, side: int, by_header: bool) -> int:
+    """The pixels at each side of a patch that do not count where the best weights are chosen.
+
+    RADIUS: pixels whose receptive field reaches over the edge see zeros there, which correction never
+    does. Where the loss is by header, its own border, on whole blocks; and of patches too small to hold
+    a real pixel all count that do in training.
+    """
+    return border if by_header or side <= 2 * weights.RADIUS else weights.RADIUS
+
+
+def common_table(sets: Mapping[Path, split.Split | None], border: int) -> Floats:
+    """The quantisation table [8, 8] of all records, whose blocks the loss then sees. Raises UserError.
+
+    sets: of the folders of records what their split.json says; border: that of the loss, in pixels.
+    """
+    splits = {folder: content or {} for folder, content in sets.items()}
+    qualities = [content.get("quality") or [] for content in splits.values()]
+    if any(len(quality) != 1 or quality != qualities[0] for quality in qualities):
+        found = ", ".join(
+            f"{folder} has {content.get('quality') or 'none'}" for folder, content in splits.items()
+        )
+        raise UserError(
+            f"--by-header needs train and val records made with one and the same --quality, so that one "
+            f"quantisation table holds for all; by their split.json {found}"
+        )
+    lengths = [content[name] for content in splits.values() for name in ("patch_size", "stride")]
+    if border < weights.RADIUS or any(length % jpeg.BLOCK for length in (border, *lengths)):
+        raise UserError(
+            f"--by-header sees whole blocks: --loss-border ({border}; {2 * jpeg.BLOCK} at least), "
+            f"and --patch-size and --stride of the loaders must be multiples of {jpeg.BLOCK}"
+        )
+    return jpeg.table_of_quality(qualities[0][0])
 
 
 # ---- faults that no further step can mend --------------------------------------------------

@@ -8,9 +8,14 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
+from car import shares
 from car.errors import UserError, reason_of
+
+Words = npt.NDArray[np.int64]
 
 
 class Cluster(NamedTuple):
@@ -23,7 +28,12 @@ class Cluster(NamedTuple):
     @property
     def chief(self) -> bool:
         """Whether this process is the one that writes files: the chief, or where none is named worker 0."""
-        return self.job == ("chief" if self.addresses.get("chief") else "worker") and self.number == 0
+        return self.members[0] == (self.job, self.number)
+
+    @property
+    def members(self) -> list[tuple[str, int]]:
+        """(job, number) of every process, in TensorFlow's order."""
+        return [(job, n) for job in ("chief", "worker") for n in range(len(self.addresses.get(job, ())))]
 
 
 def read_cluster(text: str) -> Cluster | None:
@@ -87,6 +97,33 @@ def make_strategy(cluster: Cluster | None) -> tf.distribute.Strategy:
     )
     with in_company(cluster):
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+def make_company(cluster: Cluster | None, strategy: tf.distribute.Strategy) -> shares.Company:
+    """The processes of the cluster, and the way in which they exchange what they found."""
+    if cluster is None or len(cluster.members) == 1:
+        return shares.ALONE
+    count = len(cluster.members)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def gathered(values: tf.Tensor) -> tf.Tensor:
+        def gather() -> tf.Tensor:
+            here = tf.identity(values)  # on the replica's own device
+            return tf.distribute.get_replica_context().all_gather(here, axis=0)
+
+        return strategy.experimental_local_results(strategy.run(gather))[0]
+
+    def of_each(values: Words) -> Words:
+        """Of each process its values, by the first of its replicas: [processes, N]."""
+        rows = gathered(values).numpy().reshape(strategy.num_replicas_in_sync, -1)
+        return rows[:: strategy.num_replicas_in_sync // count]
+
+    def exchange(said: bytes) -> list[bytes]:
+        lengths = of_each(np.array([len(said)]))[:, 0]
+        words = np.frombuffer(said.ljust(int(lengths.max()) // 8 * 8 + 8, b"\0"), np.int64)
+        return [row.tobytes()[:length] for row, length in zip(of_each(words), lengths, strict=True)]
+
+    return shares.Company(cluster.members.index((cluster.job, cluster.number)), count, exchange)
 
 
 @contextlib.contextmanager

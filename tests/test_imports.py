@@ -21,6 +21,7 @@ COMPUTES = {
         "car.chroma_net",
         "car.fast_conv",
         "car.records",
+        "car.shares",
         "car.training_step",
         "car.training_run",
         "car.workers",

@@ -2,22 +2,22 @@
 
 import csv
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT, TRAINING, run
 from PIL import Image
-from reference import corrected_jpeg, write_patches
+from reference import Array, corrected_jpeg, write_patches
 
 
-def losses(log):
+def losses(log: Path) -> Array:
     """The CSV's rows as floats."""
     with open(log / "losses.csv", newline="") as file:
         return np.array([[float(value or "nan") for value in row] for row in list(csv.reader(file))[1:]])
@@ -116,30 +116,10 @@ def test_a_finished_run_says_so_and_more_steps_go_on(trained):
     assert "seed = 0, not 1" in printed.err
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
-def test_two_workers_see_the_losses_of_one(trained):
-    ports = free_port(), free_port()
-    workers = []
-    for index in (0, 1):
-        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-        environment = {
-            **os.environ,
-            "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
-        }
-        command = [sys.executable, ROOT / "train_car.py", trained.folder, "two_workers", *map(str, TRAINING)]
-        workers.append(
-            subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-        )
-    printed = [worker.communicate(timeout=200)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], printed
-    np.testing.assert_allclose(losses(trained.folder / "two_workers"), losses(trained.log), rtol=1e-4)
+        return int(server.getsockname()[1])
 
 
 def test_the_fast_convolution_gives_the_same_losses(trained):

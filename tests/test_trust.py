@@ -3,11 +3,7 @@
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
@@ -16,9 +12,8 @@ import tensorflow as tf
 from conftest import ROOT, TRAINING, run
 from PIL import Image
 from reference import write_patches
-from test_train import free_port, losses, stored
+from test_train import losses, stored
 
-import train_car
 from car import training_run, training_step, weights
 from car.errors import UserError
 from car.pictures import draw_losses
@@ -244,39 +239,6 @@ def test_a_port_in_use_and_a_seed_out_of_range(records, tmp_path, refused):
     assert "argument --seed: invalid whole number of 0 to 2147483647" in said
 
 
-def begin(trained, log, jobs, options=TRAINING):
-    """Start every process of a cluster; jobs: {"worker": number, ...}."""
-    cluster = {job: [f"127.0.0.1:{free_port()}" for _ in range(count)] for job, count in jobs.items()}
-    return [
-        subprocess.Popen(
-            [sys.executable, ROOT / "train_car.py", trained.folder, log, *map(str, options)],
-            env={**os.environ, "TF_CONFIG": config(job, number, **cluster)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for job, listed in cluster.items()
-        for number in range(len(listed))
-    ]
-
-
-@pytest.mark.parametrize("jobs, killed", [({"chief": 1, "worker": 1}, 1), ({"worker": 2}, 0)])
-def test_a_killed_process_ends_the_others_and_all_go_on(trained, tmp_path, jobs, killed):
-    log = tmp_path / "log"
-    processes = begin(trained, log, jobs)
-    while not (log / "state/step_0.npz").exists():
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.05)
-    processes.pop(killed).send_signal(signal.SIGKILL)
-    _, said = processes[0].communicate(timeout=60)
-    assert processes[0].returncode == 1 and "start all of them again" in said, said
-    assert len(said.splitlines()) == 1, said
-    again = begin(trained, log, jobs)
-    told = [process.communicate(timeout=200) for process in again]
-    assert [process.returncode for process in again] == [0, 0], told
-    np.testing.assert_allclose(losses(log), losses(trained.log), rtol=1e-4)
-
-
 # ---- what is chosen --------------------------------------------------------------------------
 
 
@@ -289,10 +251,10 @@ def test_the_best_weights_are_chosen_by_pixels_whose_receptive_field_is_real(rec
         weight.assign(tf.zeros_like(weight))
     batches = tf.data.Dataset.from_tensors((jpg, bmp))
     for border, wanted in ((0, [100 * (1 - (14 / 32) ** 2)] * 2 + [0, 0]), (9, [0, 0, 0, 0])):
-        borders = border, train_car.inner_border(border, 32, False)
+        borders = border, training_step.inner_border(border, 32, False)
         found = training_step.make_validate(errors_of(net, direct_layers), batches, borders, True)()
         np.testing.assert_allclose(found, [wanted] * 2, atol=1e-6)
-    assert train_car.inner_border(0, 18, False) == 0 and train_car.inner_border(16, 48, True) == 16
+    assert training_step.inner_border(0, 18, False) == 0 and training_step.inner_border(16, 48, True) == 16
     strategy = tf.distribute.get_strategy()
     started = training_run.Run(
         tmp_path, strategy, lambda: CarNet(True, 0), lambda: keras.optimizers.Adam(1e-3), True

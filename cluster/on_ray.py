@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import pickle
 import queue
 import socket
 import threading
@@ -21,6 +22,20 @@ SECONDS_FOR_AN_ANSWER = 10
 SECONDS_BETWEEN_LOOKS = 0.2  # for a signal
 
 Row = dict[str, bytes]
+
+
+class Telling:
+    """A worker that tells a fault as what came of a row: of one that is raised Ray keeps the text alone."""
+
+    def __init__(self, worker: Callable[..., Any], *arguments: Any) -> None:
+        self._worker = worker(*arguments)
+
+    def __call__(self, row: Row) -> Row:
+        """What came of a row and None, or None and the fault, pickled under "told"."""
+        try:
+            return {"told": pickle.dumps((self._worker(row), None))}
+        except (UserError, OSError) as fault:
+            return {"told": pickle.dumps((None, fault))}
 
 
 @contextlib.contextmanager
@@ -110,8 +125,11 @@ def through(
         if row is None:
             return
         if isinstance(row, BaseException):
-            raise _for_people(row)
-        yield row
+            raise row
+        made, fault = pickle.loads(row["told"])
+        if fault:
+            raise fault
+        yield made
 
 
 def _work(
@@ -134,21 +152,10 @@ def _work(
         context.max_tasks_in_flight_per_actor = IN_HAND
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
         work = ray.data.from_items(list(rows), override_num_blocks=len(rows))
-        for row in work.map(worker, compute=pool, fn_constructor_args=arguments, **each).iter_rows():
+        telling = work.map(Telling, compute=pool, fn_constructor_args=[worker, *arguments], **each)
+        for row in telling.iter_rows():
             put(row)
     except BaseException as error:
         put(error)
     else:
         put(None)
-
-
-def _for_people(error: BaseException) -> BaseException:
-    """What ended the work: a fault of the suite's own as it was raised, and what Ray says otherwise."""
-    seen: BaseException | None = error
-    while seen is not None:
-        cause = getattr(seen, "cause", None)
-        for one in (seen, cause):
-            if isinstance(one, (UserError, OSError)) and type(one).__module__ != "ray.exceptions":
-                return one
-        seen = seen.__cause__
-    return error

@@ -107,10 +107,10 @@ def put(systems: Systems, file: Path, address: Address) -> None:
             with open(file, "rb") as source, system.open_output_stream(partial) as target:
                 shutil.copyfileobj(source, target, 2**22)
             system.move(partial, address.path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             system.delete_file(partial)
-        raise
+        raise OSError(error.errno, error.strerror or str(error), str(address)) from error
 
 
 @patiently

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pickle
 import re
 import signal
 import threading
@@ -137,6 +138,23 @@ def test_killed_and_stopped_it_goes_on(cluster: Cluster, expected: Path, folder:
     assert told(made)[0] == results_of_script
     noted = [json.loads(line).get("file") for line in told(made)[2]]
     assert set(filter(None, noted)) == set(results_of_script)
+
+
+def test_a_fault_of_a_worker_names_the_place(tmp_path: Path) -> None:
+    """Not the scratch folder, which the user never sees."""
+    from pyarrow import fs
+
+    from cluster import on_ray, storage
+
+    place = tmp_path / "nowhere/a.png"
+    (tmp_path / "a.png").write_bytes(b"content")
+
+    def work(row: on_ray.Row) -> None:
+        systems = {storage.LOCAL: fs.LocalFileSystem()}
+        storage.put(systems, tmp_path / "a.png", storage.Address(storage.LOCAL, str(place)))
+
+    made, fault = pickle.loads(on_ray.Telling(lambda: work)({})["told"])
+    assert made is None and isinstance(fault, FileNotFoundError) and fault.filename == str(place)
 
 
 def test_what_cannot_be_asked_for(folder: Path) -> None:

@@ -123,7 +123,7 @@ def said(text: str) -> list[str]:
 def worker_on(node: Any) -> psutil.Process:
     """The process that writes parts on a node."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    (worker,) = (child for child in raylet.children() if "(Writer)" in " ".join(child.cmdline()))
+    (worker,) = (child for child in raylet.children() if "MapWorker" in " ".join(child.cmdline()))
     return worker
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import logging
 import os
 import pickle
 import queue
@@ -47,6 +48,9 @@ def joined(address: str | None) -> Iterator[None]:
     if importlib.util.find_spec("ray") is None:
         raise UserError("this needs Ray: python -m pip install -r cluster/requirements.txt")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault(
+        "RAY_ENABLE_AUTO_CONNECT", "0"
+    )  # else a thread that goes on after the end starts one
     with cli.silenced():
         import ray
 
@@ -72,6 +76,8 @@ def joined(address: str | None) -> Iterator[None]:
             stop.watch_again()  # Ray has its own answer to SIGTERM
             yield
         finally:
+            # After a stop Ray Data's threads log how the cluster went away under their hands.
+            logging.disable(logging.CRITICAL)
             ray.shutdown()
 
 

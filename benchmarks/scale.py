@@ -21,7 +21,7 @@ import numpy as np
 import pieces
 from simulation import Fleet, Outcome, Store, Way, Work, runs, shards, simulate
 
-from car import cli, metadata
+from car import cli
 
 MEASURED, DRAWN = ROOT / "benchmarks/scale.json", ROOT / "docs/scale.svg"
 # Round figures that nobody measured here.
@@ -34,60 +34,63 @@ LATENCY = 0.05  # seconds to the first byte of a store
 # ---- counted up ----------------------------------------------------------------------------
 
 
-def needs(pictures: Mapping[str, Figures]) -> dict[str, Figures]:
+def needs(found: Mapping[str, Any]) -> dict[str, Figures]:
     """Core hours, dollars and terabytes of a million photographs and a billion web pictures."""
-    found: dict[str, Figures] = {}
+    needed: dict[str, Figures] = {}
     for name, count in (("photograph", 10**6), ("web", 10**9)):
-        row = pictures[name]
+        row = found["pictures"][name]
         hours = count * row["seconds"] / 3600
-        found[name] = {"core hours": hours, "dollars": hours * DOLLARS_A_CORE_HOUR}
-        found[name]["read"] = count * row["jpg read"] / 1e12
-        found[name] |= {form: count * row[f"{form} written"] / 1e12 for form in metadata.HELD}
-        cli.say(f"{count:,} of {name}: " + ", ".join(f"{k} {v:,.0f}" for k, v in found[name].items()))
-    return found
+        needed[name] = {"core hours": hours, "dollars": hours * DOLLARS_A_CORE_HOUR}
+        needed[name]["TB read"] = count * row["read"] / 1e12
+        for form, each in found["formats"].items():
+            needed[name][f"TB as {form}"] = count * row["pixels"] * each["bytes a pixel"] / 1e12
+        cli.say(f"{count:,} of {name}: " + ", ".join(f"{k} {v:,.1f}" for k, v in needed[name].items()))
+    return needed
 
 
 # ---- simulated -----------------------------------------------------------------------------
 
 
-def work_of(row: Figures, count: int, form: str, spread: float, rng: np.random.Generator) -> Work:
+def work_of(found: Mapping[str, Any], name: str, form: str, count: int, spread: float) -> Work:
     """Pictures whose sizes are spread log-normally about the measured one's, which is their mean.
 
     spread: standard deviation of the logarithm. A hundredth of a picture's time is the same for all.
     """
-    sizes = rng.lognormal(-(spread**2) / 2, spread, count).clip(0.02, 16)
-    return Work(
-        row["seconds"] * (0.01 + 0.99 * sizes), row["jpg read"] * sizes, row[f"{form} written"] * sizes
-    )
+    row, written = found["pictures"][name], found["formats"][form]["bytes a pixel"]
+    sizes = np.random.default_rng(1).lognormal(-(spread**2) / 2, spread, count).clip(0.02, 16)
+    seconds = row["seconds"] * (0.01 + 0.99 * sizes)
+    return Work(seconds, row["read"] * sizes, row["pixels"] * written * sizes)
 
 
-def cores(count: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
+def cores(count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Speeds of cores, a tenth apart, as they share memory with others; one in 50 has half the speed."""
+    rng = np.random.default_rng(0)
     speeds = rng.normal(1, 0.1, count).clip(0.6, 1.4)
     return np.where(rng.random(count) < 0.02, speeds / 2, speeds)
 
 
-def row_of(name: str, outcome: Outcome, work: Work, tenths_done: Sequence[float] = (0.5, 0.99)) -> Figures:
+def row_of(name: str, outcome: Outcome) -> Figures:
     """What came of a way, which is said."""
-    half, most = np.quantile(outcome.ends, tenths_done) / 3600
-    hours = outcome.seconds / 3600
+    most, hours = float(np.quantile(outcome.ends, 0.99)) / 3600, outcome.seconds / 3600
+    taken = float(outcome.ends.sum()) / 3600
     cli.say(
-        f"{name}: {hours:.2f} hours, {outcome.share:.0%} of the cores' time; half of the cores done after "
-        f"{half:.2f}, 99 % after {most:.2f}; {outcome.lost} processes lost"
+        f"{name}: {hours:.2f} hours, 99 % of the cores done after {most:.2f}; {taken:,.0f} core hours, "
+        f"{outcome.share:.0%} of them into results; {outcome.lost} processes lost"
     )
-    return {"hours": hours, "share": outcome.share, "half": half, "most": most, "lost": outcome.lost}
+    row = {"hours": hours, "99 % after": most, "core hours": taken, "share": outcome.share}
+    return row | {"lost": float(outcome.lost)}
 
 
-def simulate_photographs(row: Figures, drawn: Path) -> dict[str, Figures]:
+def simulate_photographs(found: Mapping[str, Any], drawn: Path) -> dict[str, Figures]:
     """A million photographs on 1,024 cores, shared out in several ways; draws when the cores are done."""
-    rng, count, number = np.random.default_rng(0), 10**6, 1024
-    jpg, bmp = (work_of(row, count, form, 0.5, np.random.default_rng(1)) for form in ("jpg", "bmp"))
-    calm = Fleet(np.ones(number), 32, row["start"])
-    real = Fleet(cores(number, rng), 32, row["start"], hours_to_loss=100, replaced=300)
+    count, number, start = 10**6, 1024, found["pictures"]["photograph"]["start"]
+    jpg, bmp = (work_of(found, "photograph", form, count, 0.5) for form in ("jpg", "bmp"))
+    calm = Fleet(np.ones(number), 32, start)
+    real = Fleet(cores(number), 32, start, hours_to_loss=100, replaced=300)
     disk = Store(bandwidth=DISK, latency=LATENCY)
     parts, eight = Way(shards(count, number), True), Way(shards(count, 8 * number), True)
     blocks = Way(runs(count, 4), False)
-    found, ends = {}, {}
+    rows, ends = {}, {}
     for name, work, way, fleet, store in (
         ("1,024 parts, equal cores, no loss, any disk", jpg, parts, calm, Store()),
         ("1,024 parts", jpg, parts, real, disk),
@@ -96,28 +99,28 @@ def simulate_photographs(row: Figures, drawn: Path) -> dict[str, Figures]:
         ("blocks of 4, as BMP", bmp, blocks, real, disk),
     ):
         outcome = simulate(work, way, fleet, store)
-        found[name], ends[name] = row_of(name, outcome, work), outcome.ends
+        rows[name], ends[name] = row_of(name, outcome), outcome.ends
     draw(drawn, ends)
-    return found
+    return rows
 
 
-def simulate_web(row: Figures) -> dict[str, Figures]:
+def simulate_web(found: Mapping[str, Any]) -> dict[str, Figures]:
     """A billion web pictures on 10,240 cores: a thousandth of them on a hundredth of the cores and the store.
 
     So each core has of the store what it would have; what happens once, as starts and ends, is ten times as
     large a part of the time as it would be.
     """
-    rng, count, number = np.random.default_rng(0), 10**6, 102
-    work = work_of(row, count, "jpg", 1.0, rng)
-    fleet = Fleet(cores(number, rng), 32, row["start"], hours_to_loss=100, replaced=300)
-    found = {}
+    count, number, start = 10**6, 102, found["pictures"]["web"]["start"]
+    work = work_of(found, "web", "jpg", count, 1.0)
+    fleet = Fleet(cores(number), 32, start, hours_to_loss=100, replaced=300)
+    rows = {}
     for prefixes in (1, 4, 16):
         store = Store(requests=S3_REQUESTS * prefixes / 100, bandwidth=1e9, latency=LATENCY)
         for name, blocks in (("one part a core", shards(count, number)), ("blocks of 64", runs(count, 64))):
             way = Way(blocks, name.startswith("one"))
             title = f"{name}, {prefixes} prefixes"
-            found[title] = row_of(title, simulate(work, way, fleet, store), work)
-    return found
+            rows[title] = row_of(title, simulate(work, way, fleet, store))
+    return rows
 
 
 def draw(path: Path, ends: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]) -> None:
@@ -125,11 +128,11 @@ def draw(path: Path, ends: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]) 
     from matplotlib import rcParams
     from matplotlib.figure import Figure
 
-    rcParams["svg.hashsalt"] = "the same file each time"
+    rcParams.update({"svg.hashsalt": "the same file each time", "svg.fonttype": "none"})
     figure = Figure(figsize=(8, 3.6), layout="tight")
     axes = figure.subplots()
     for name, seconds in ends.items():
-        left = np.linspace(1, 0, 201)
+        left = np.linspace(1, 0, 101)
         axes.plot(
             np.quantile(seconds / 3600, 1 - left), left * len(seconds), drawstyle="steps-post", label=name
         )
@@ -142,7 +145,7 @@ def draw(path: Path, ends: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]]) 
 
 # ---- the command ---------------------------------------------------------------------------
 
-PARTS = ("books", "calls", "pictures", "check", "needs", "photographs", "web")
+PARTS = ("books", "calls", "pictures", "formats", "check", "needs", "photographs", "web")
 
 
 def sections(folder: Path, found: Mapping[str, Any]) -> dict[str, Callable[[], object]]:
@@ -151,10 +154,11 @@ def sections(folder: Path, found: Mapping[str, Any]) -> dict[str, Callable[[], o
         "books": lambda: pieces.time_books(folder),
         "calls": lambda: pieces.count_calls(folder),
         "pictures": lambda: pieces.time_pictures(folder),
+        "formats": pieces.time_formats,
         "check": lambda: pieces.check_shards(folder),
-        "needs": lambda: needs(found["pictures"]),
-        "photographs": lambda: simulate_photographs(found["pictures"]["photograph"], DRAWN),
-        "web": lambda: simulate_web(found["pictures"]["web"]),
+        "needs": lambda: needs(found),
+        "photographs": lambda: simulate_photographs(found, DRAWN),
+        "web": lambda: simulate_web(found),
     }
 
 

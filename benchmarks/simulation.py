@@ -67,7 +67,7 @@ class Outcome(NamedTuple):
     """What came of it."""
 
     seconds: float  # until the last picture was written
-    share: float  # of the cores' time until then that went into results
+    share: float  # of the cores' time, each until it was done, that went into results
     ends: Doubles  # when each core was done, seconds
     lost: int  # processes that ended with their node
 
@@ -135,7 +135,7 @@ def simulate(work: Work, way: Way, fleet: Fleet, store: Store, seed: int = 0) ->
             heapq.heappop(events)
     return Outcome(
         float(ends.max()),
-        float(work.seconds.sum() / ends.max() / len(fleet.speeds)),
+        float(work.seconds.sum() / ends.sum()),
         ends,
         lost,
     )

@@ -31,7 +31,7 @@ def test_one_core_does_one_after_the_other() -> None:
 
 def test_the_slowest_part_is_the_last() -> None:
     outcome = by_shards(pictures(1, 5, 1, 5), 2, Fleet(np.ones(2), start=3))
-    assert list(outcome.ends) == [5, 13] and outcome.share == 12 / 26
+    assert list(outcome.ends) == [5, 13] and outcome.share == 12 / 18
 
 
 def test_blocks_even_out_what_shards_do_not() -> None:

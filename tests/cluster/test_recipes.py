@@ -203,12 +203,12 @@ def started(notes: Path, job: dict[str, Any], index: int) -> list[str]:
 
 def test_a_pod_corrects_the_part_of_its_index(notes: Path) -> None:
     (job,) = resources("correct-kubernetes.yaml")
-    assert job["spec"]["completions"] == 64
-    for index in (0, 63):
+    assert job["spec"]["completions"] == 512
+    for index in (0, 511):
         call = started(notes, job, index)
         assert call[1:6] == ["run_car_images.py", "/work", "pretrained", "photos", "corrected"]
-        assert call[-3:] == ["--shard", f"{index + 1}/64", "--skip-existing"]
-        assert run_car_images.make_parser("").parse_args(call[2:]).shard == f"{index + 1}/64"
+        assert call[-3:] == ["--shard", f"{index + 1}/512", "--skip-existing"]
+        assert run_car_images.make_parser("").parse_args(call[2:]).shard == f"{index + 1}/512"
 
 
 def test_a_pod_trains_as_the_worker_of_its_index(notes: Path) -> None:

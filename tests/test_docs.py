@@ -29,7 +29,19 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FILE = re.compile(r"`(?:python )?((?:car|tests|benchmarks|pretrained|samples|docs|cluster)/[\w./]+\.\w+)")
 # Of clusters, which the tests have none of; and what mutation testing installs for itself.
-NOT_RUN = {"sbatch", "srun", "squeue", "kubectl", "docker", "ray", "export", "cd", "mutmut", "tensorboard"}
+NOT_RUN = {
+    "sbatch",
+    "srun",
+    "squeue",
+    "kubectl",
+    "docker",
+    "ray",
+    "export",
+    "cd",
+    ".",
+    "mutmut",
+    "tensorboard",
+}
 TOOLS = {"ruff", "mypy", "lint-imports"}  # test_code.py runs them
 SMALL = {  # what makes a command quick enough: the last of two equal options counts
     "samples/make_ct_slices.py": "--series 6 --slices 1",
@@ -151,7 +163,7 @@ def test_each_command_is_one_that_the_script_takes(words: list[str], monkeypatch
         return
     assert words[0] == "python", "say in this test what is to be done with such a command"
     if words[1] == "-m":
-        assert words[2] in ("pip", "pytest")
+        assert words[2] in ("pip", "pytest", "venv")
         files = [word for word in words[3:] if re.fullmatch(r"[\w-]+(/[\w.-]+)+|[\w-]+\.txt|tests|\.", word)]
         assert all((ROOT / file).exists() for file in files)
         return

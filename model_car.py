@@ -29,9 +29,8 @@ import tensorflow as tf
 from car import chroma_net, fast_conv, jpeg, weights
 from car.arrays import Floats, Pixels
 from car.correct import Corrector, Forward, Net
-from car.weights import LAYERS, RADIUS, Weights
+from car.weights import GREY_LEVELS, LAYERS, RADIUS, Weights
 
-GREY_LEVELS = 255.0
 MID_GREY = 127.5
 LAST_LAYER_DEVIATION = 1e-3  # of the last kernel at the start: the net then changes next to nothing
 # Where the faithful net starts (picture_passed_on): by what each layer multiplies the picture that it passes

@@ -2,11 +2,18 @@
 
 import functools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from timing import ROOT
+
+sys.path.append(str(ROOT / "pretrained"))
+
+# isort: split
+import export_onnx
 import numpy as np
 import tensorflow as tf
 
@@ -68,27 +75,13 @@ def torch_step(
     return step
 
 
-def onnx_file(net: CarNet, path: Path) -> None:
-    """Write the same net, without padding, as ONNX with free height and width."""
+def onnx_file(trained: Weights) -> Path:
+    """The same net, without padding, as export_onnx.py writes it, in a folder of its own."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
 
-    nodes, arrays, name = [], [], "luma"
-    for number, (kernel, bias) in enumerate(net.parameters(), start=1):
-        arrays.append(numpy_helper.from_array(kernel.numpy().transpose(3, 2, 0, 1).copy(), f"kernel{number}"))
-        arrays.append(numpy_helper.from_array(bias.numpy(), f"bias{number}"))
-        nodes.append(helper.make_node("Conv", [name, f"kernel{number}", f"bias{number}"], [f"conv{number}"]))
-        name = f"conv{number}"
-        if number < len(weights.LAYERS):
-            nodes.append(helper.make_node("Relu", [name], [f"relu{number}"]))
-            name = f"relu{number}"
-    ends = [
-        helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 1, "h", w])
-        for n, w in (("luma", "w"), (name, "v"))
-    ]
-    ends[1].type.tensor_type.shape.dim[2].dim_param = "g"
-    graph = helper.make_graph(nodes, "car", ends[:1], ends[1:], arrays)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path = Path(tempfile.mkdtemp()) / "car.onnx"
+    onnx.save(export_onnx.luma_model(trained, mirrored=False), path)
+    return path
 
 
 def _tiles(luma: Pixels) -> list[Floats]:
@@ -112,10 +105,8 @@ def _in_openvino(path: Path, settings: Mapping[str, object]) -> Any:
 
 def in_bfloat16(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
     """As engines_for, in bfloat16: the suite told so, and OpenVINO as it comes on a processor that has it."""
-    path = Path(tempfile.mkdtemp()) / "car.onnx"
-    onnx_file(model_car.net_of(trained), path)
-    compiled = _in_openvino(path, {})
-    scaled = [tile / 255 for tile in _tiles(luma)]
+    compiled = _in_openvino(onnx_file(trained), {})
+    tiles = _tiles(luma)
     ours = {
         name: model_car.make_corrector({None: trained}, precision=precision)
         for name, precision in (("suite", "bfloat16"), ("suite in float32", "float32"))
@@ -125,7 +116,7 @@ def in_bfloat16(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object
         for name, corrector in ours.items()
     }
     name = f"OpenVINO as it comes ({compiled.get_property('INFERENCE_PRECISION_HINT').to_string()})"
-    return runs | {name: lambda: [compiled(tile[:, None]) for tile in scaled]}
+    return runs | {name: lambda: [compiled(tile[:, None]) for tile in tiles]}
 
 
 def engines_for(trained: Weights, luma: Pixels) -> dict[str, Callable[[], object]]:
@@ -159,9 +150,8 @@ def _others(trained: Weights, tiles: list[Floats]) -> dict[str, Callable[[], obj
     import torch
 
     net = model_car.net_of(trained)
-    scaled = [tile / 255 for tile in tiles]  # as those want it whose net has no scaling inside
-    path = Path(tempfile.mkdtemp()) / "car.onnx"
-    onnx_file(net, path)
+    scaled = [tile / 255 for tile in tiles]  # as PyTorch's net wants it, which has no scaling inside
+    path = onnx_file(trained)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -179,6 +169,6 @@ def _others(trained: Weights, tiles: list[Floats]) -> dict[str, Callable[[], obj
         "TensorFlow": lambda: [graph(tf.constant(tile)[..., None]) for tile in tiles],
         "PyTorch": lambda: in_torch(plain, torch.contiguous_format),
         "PyTorch channels-last": lambda: in_torch(last, torch.channels_last),
-        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[:, None]}) for tile in scaled],
-        "OpenVINO": lambda: [compiled(tile[:, None]) for tile in scaled],
+        "ONNX Runtime": lambda: [session.run(None, {"luma": tile[:, None]}) for tile in tiles],
+        "OpenVINO": lambda: [compiled(tile[:, None]) for tile in tiles],
     }

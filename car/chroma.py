@@ -16,6 +16,10 @@ from car.arrays import Pixels
 
 PHASES = 2  # samples of luma that the net sees beside one of chroma, down and across
 COVERED = (1, 2, 4)  # samples of luma that one of chroma may cover
+# Cb, Cr and four of luma come into the net about as large as the first layer's maps should be.
+MIDDLE = np.array([128, 128, *[127.5] * 4], np.float32)
+SCALE = np.array([32, 32, *[64] * 4], np.float32)
+CHANGE_SCALE = 32.0
 
 Covers = tuple[int, int]  # samples of luma that one of chroma covers, down and across
 

@@ -15,16 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from car import weights
 from car.arrays import Floats, Pixels
+from car.chroma import CHANGE_SCALE, MIDDLE, SCALE
 
-# What comes in is made about as large as the first layer's maps should be.
-MIDDLE = np.array([128, 128, *[127.5] * 4], np.float32)
-SCALE = np.array([32, 32, *[64] * 4], np.float32)
-CHANGE_SCALE = 32.0
 LAST_LAYER_DEVIATION = 1e-3  # of the last kernel at the start: the net then changes next to nothing
 
 Parameters = Sequence[tuple[tf.Tensor, tf.Tensor]]  # (kernel, bias) of each layer

@@ -26,6 +26,7 @@ RADIUS = sum(side // 2 for side, _, _ in LAYERS)  # 9 pixels: what an output dep
 CHROMA_LAYERS = ((5, 6, 64), (3, 64, 64), (3, 64, 32), (5, 32, 2))
 CHROMA_RADIUS = sum(side // 2 for side, _, _ in CHROMA_LAYERS)  # 6 samples of chroma
 NET = "AR-CNN 9-7-1-5"
+GREY_LEVELS = 255.0  # inside the net luma is 0..1
 LARGEST_WEIGHT = 1e6  # trained ones are under 10
 LARGEST_GAIN = 10.0  # fitted ones are under 2
 LARGEST_UNPACKED_BYTES = 2**22  # bytes, unpacked: ten times what a set takes

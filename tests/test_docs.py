@@ -1,4 +1,4 @@
-"""README.md, docs/ and CONTRIBUTING.md: links, commands, Python, pictures, and what they tell other programs."""
+"""README.md, docs/ and the other pages: links, commands, Python, pictures, and what they tell other programs."""
 
 import json
 import re
@@ -20,9 +20,10 @@ from car import cli, rows, stop
 from car.errors import Stopped, UserError
 
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "cluster/README.md", "samples/README.md")
+    ),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]

@@ -39,14 +39,19 @@ class Telling:
             return {"told": pickle.dumps((None, fault))}
 
 
+def check_installed() -> None:
+    """Raise UserError where what the commands here need is not installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("ray", "pyarrow")):
+        raise UserError("this needs Ray: python -m pip install -r cluster/requirements.txt")
+
+
 @contextlib.contextmanager
 def joined(address: str | None) -> Iterator[None]:
     """Be part of a cluster; without an address of one that is made of this machine. Raises UserError.
 
     Ray's own lines are kept off the terminal. What was done is said by the commands themselves.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise UserError("this needs Ray: python -m pip install -r cluster/requirements.txt")
+    check_installed()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     os.environ.setdefault(
         "RAY_ENABLE_AUTO_CONNECT", "0"

@@ -98,6 +98,8 @@ class Folder(NamedTuple):
             yield
         finally:
             self._clear()
+            if self.address.scheme == storage.LOCAL:
+                storage.remove_folder(self.systems, self.address)  # if nothing came of it
 
     def _clear(self) -> None:
         if self.address.scheme == storage.LOCAL:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 import load_train_data
 from car import cli, files, split, stop
 from car.errors import Stopped
+from cluster import on_ray
 
 if TYPE_CHECKING:
     from car.pairs import Source
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write a set. Returns the exit status: 1 if an image was bad."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    on_ray.check_installed()
     with tempfile.TemporaryDirectory(prefix="car_ray_") as scratch:
         image = draw_stores(args, Path(scratch).resolve())
         load_train_data.check_arguments(parser, args)
@@ -87,7 +89,7 @@ def draw_stores(args: argparse.Namespace, root: Path) -> "storage.Image":
 def write_set(args: argparse.Namespace, image: "storage.Image", folder: Path) -> int:
     """Write a set into a folder, and say what was done. Returns the exit status."""
     from car import record_set
-    from cluster import on_ray, storage
+    from cluster import storage
     from cluster.record_parts import Folder, plan
 
     parts = Folder(image.systems, image.address_of(folder.with_name(f".{folder.name}.parts")))
@@ -102,6 +104,8 @@ def write_set(args: argparse.Namespace, image: "storage.Image", folder: Path) ->
         written = record_set.Written()
         for part in made:
             written.add(part.written)
+        if not written.records:
+            storage.remove_tree(*parts)
         load_train_data.refuse_empty(written, args, args.set)
         assemblies = plan(made, args.set)
         counts = {file.name: file.records for file in assemblies}
@@ -164,7 +168,7 @@ def write_parts(
     args: argparse.Namespace, image: "storage.Image", sources: Sequence["Source"], parts: "Folder"
 ) -> list["Made"]:
     """Have the images written in parts, and say what came of each. Returns the parts in their order."""
-    from cluster import on_ray, record_parts
+    from cluster import record_parts
 
     blocks = [sources[first : first + IMAGES_IN_A_PART] for first in range(0, len(sources), IMAGES_IN_A_PART)]
     todo = [
@@ -198,7 +202,7 @@ def put_together(
     args: argparse.Namespace, assemblies: Sequence["Assembly"], parts: "Folder", results: "Folder"
 ) -> dict[str, str]:
     """Have the files of the set put together in a folder. Returns {name: sum of its records}."""
-    from cluster import on_ray, record_parts
+    from cluster import record_parts
 
     rows = [{"file": pickle.dumps(file)} for file in assemblies]
     sums: dict[str, str] = {}

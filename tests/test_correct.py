@@ -3,7 +3,10 @@
 import csv
 import json
 import os
+import shlex
+import shutil
 import struct
+import subprocess
 
 import numpy as np
 import pytest
@@ -467,6 +470,11 @@ def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_pat
     for row in (*rows.values(), *rows_of_whole.values()):
         row.pop("seconds")
     assert rows == rows_of_whole
+    if shutil.which("awk"):  # as cluster/README.md puts the tables together
+        together = f"awk 'NR == 1 || FNR > 1' {shlex.quote(str(parts))}/figures_*_of_2.csv > all.csv"
+        assert together.partition(" /")[0] in (ROOT / "cluster/README.md").read_text()
+        subprocess.run(together, shell=True, check=True, cwd=tmp_path)
+        assert list(figures(tmp_path / "all.csv")) == [*tables[0], *tables[1]]
     journals = [journal_of(parts / f".car_results_{part}_of_2.jsonl") for part in (1, 2)]
     assert [len(journal) for journal in journals] == [2, 3]
     assert journals[0] | journals[1] == journal_of(whole / ".car_results.jsonl")

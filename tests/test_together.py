@@ -145,6 +145,14 @@ def test_records_of_several_lengths_are_read_whole_by_each_and_it_is_said(
     found = by_each(3, lambda company: shares.read_through(tmp_path / "train", company))
     assert found == [records.check_records(tmp_path / "train")] * 3 and found[0].frame == 0
     assert "each process reads all of them" in capsys.readouterr().out
+    asked: list[tf.distribute.InputContext | None] = []
+
+    def batches(share: tf.distribute.InputContext | None) -> tf.data.Dataset:
+        asked.append(share)
+        return tf.data.Dataset.range(3)
+
+    car_ds_loader.distributed(tf.distribute.get_strategy(), 3, found[0], batches)
+    assert asked == [None]
 
 
 # ---- the batches ---------------------------------------------------------------------------

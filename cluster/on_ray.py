@@ -18,7 +18,6 @@ from car.errors import UserError
 ROOT = Path(__file__).resolve().parent.parent
 OF_WORKERS = ("car", "cluster")  # folders that they need, beside the modules of the root
 OBJECT_STORE_BYTES = 256 * 2**20  # of a cluster started here: what goes through it are names and figures
-TRIES = 4  # of a row whose process is lost: by machines that go away it is not so often, by a picture always
 IN_HAND = 2  # blocks of a process: the one it works on, and the next
 SECONDS_FOR_AN_ANSWER = 10
 SECONDS_BETWEEN_LOOKS = 0.2  # for a signal
@@ -164,18 +163,9 @@ def _work(
         context.max_tasks_in_flight_per_actor = IN_HAND
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
         work = ray.data.from_items(list(rows), override_num_blocks=len(rows))
-        telling = work.map(
-            Telling,
-            compute=pool,
-            fn_constructor_args=[worker, *arguments],
-            max_task_retries=TRIES - 1,
-            **each,
-        )
+        telling = work.map(Telling, compute=pool, fn_constructor_args=[worker, *arguments], **each)
         for row in telling.iter_rows():
             put(row)
-    except ray.exceptions.RayActorError as error:
-        lost = f"{TRIES} processes ended with the same work in hand, as if a picture took all memory"
-        put(UserError(f"{lost}; what was done is kept (Ray: {str(error).splitlines()[0]})"))
     except BaseException as error:
         put(error)
     else:

@@ -190,41 +190,6 @@ def test_in_a_store_and_after_a_kill_among_its_last_moves(
     assert told == {**wanted, "folders": ["s3://bucket/work/data"]}
 
 
-ENDS_ITS_PROCESS = """
-import os, sys
-sys.path.insert(0, {root!r})
-from car import cli
-from cluster import on_ray
-
-class Worker:
-    def __call__(self, row):
-        if row["name"] == b"bomb":
-            open({tries!r}, "a").write("x")
-            os.kill(os.getpid(), 9)
-        return row
-
-@cli.script
-def main(argv):
-    with on_ray.joined({address!r}):
-        for row in on_ray.through([{{"name": name}} for name in (b"a", b"bomb", b"b")], Worker, []):
-            pass
-    return 0
-
-sys.exit(main())
-"""
-
-
-def test_work_that_ends_its_process_each_time_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
-    """Else one picture would hold the cluster for ever."""
-    places = {"root": str(ROOT), "tries": str(tmp_path / "tries"), "address": cluster.address}
-    (tmp_path / "bomb.py").write_text(ENDS_ITS_PROCESS.format(**places))
-    command = [sys.executable, str(tmp_path / "bomb.py")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    _, err = end(process, 1)
-    assert "4 processes ended with the same work in hand" in err and err.count("\n") == 1
-    assert (tmp_path / "tries").read_text() == "xxxx"
-
-
 def test_a_node_lost_in_the_middle(cluster: Cluster, pictures: Path, tmp_path: Path) -> None:
     options = ("data", tmp_path / "set", "--recursive", *SPARSE, "--all")
     expected = run("load_val_data.py", pictures, *options, status=1)

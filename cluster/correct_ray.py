@@ -67,10 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     from cluster import on_ray
 
-    with tempfile.TemporaryDirectory(prefix="car_ray_") as scratch, on_ray.joined(args.address):
+    on_ray.check_installed()
+    with tempfile.TemporaryDirectory(prefix="car_ray_") as scratch:
         image = draw_stores(args, Path(scratch))
         run_car_images.check_arguments(parser, args)
-        return correct(args, image)
+        with on_ray.joined(args.address):
+            return correct(args, image)
 
 
 def draw_stores(args: argparse.Namespace, root: Path) -> "storage.Image":
@@ -188,11 +190,18 @@ class OnCluster:
                 yield picture, _settled(None, reason)
         task = self._task_of(job, journal, corrector)
         number, _ = on_ray.processes(self._cores)
-        rows = [{"block": pickle.dumps(block)} for block in blocks_of(job, items, number * BLOCKS_FOR_EACH)]
-        for row in on_ray.through(rows, worker.Worker, [task], self._cores) if rows else ():
+        blocks = blocks_of(job, items, number * BLOCKS_FOR_EACH)
+        rows = [{"block": pickle.dumps(block)} for block in blocks]
+
+        def given_up(number: int) -> on_ray.Row:
+            return {"done": pickle.dumps(worker.not_done(blocks[number]))}
+
+        way = on_ray.through(rows, worker.Worker, [task], self._cores, given_up=given_up) if rows else ()
+        for row in way:
             done: worker.Done = pickle.loads(row["done"])
-            journal.take_over(done.lines)
-            self._remove_handed_in(task, done.block)
+            if done.lines:
+                journal.take_over(done.lines)
+                self._remove_handed_in(task, done.block)
             job.depth.images += done.depth.images
             job.depth.found += done.depth.found
             for name, saved, why in done.made:

@@ -8,6 +8,7 @@ import pickle
 import queue
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,59 @@ ROOT = Path(__file__).resolve().parent.parent
 OF_WORKERS = ("car", "cluster")  # folders that they need, beside the modules of the root
 OBJECT_STORE_BYTES = 256 * 2**20  # of a cluster started here: what goes through it are names and figures
 IN_HAND = 2  # blocks of a process: the one it works on, and the next
+TRIES = 4  # of work with which processes end, as where a picture takes more memory than there is
 SECONDS_FOR_AN_ANSWER = 10
 SECONDS_BETWEEN_LOOKS = 0.2  # for a signal
 
 Row = dict[str, bytes]
 
 
+class Lost(UserError):
+    """A row with which each process ended that had it in hand."""
+
+    def __init__(self, number: int) -> None:
+        """number: of the row, from 0."""
+        super().__init__(f"{TRIES} processes ended with the same work in hand, as if it took all memory")
+        self.number = number
+
+    def __reduce__(self) -> tuple[type["Lost"], tuple[int]]:
+        return Lost, (self.number,)
+
+
+class Attempts:
+    """How often each row was begun: Ray tries without an end, and counts the loss of a machine as several."""
+
+    def __init__(self) -> None:
+        self._count: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Count an attempt at a row; return how many there were."""
+        self._count[number] += 1
+        return self._count[number]
+
+
 class Telling:
     """A worker that tells a fault as what came of a row: of one that is raised Ray keeps the text alone."""
 
-    def __init__(self, worker: Callable[..., Any], *arguments: Any) -> None:
-        self._worker = worker(*arguments)
+    def __init__(self, attempts: Any, worker: Callable[..., Any], *arguments: Any) -> None:
+        """attempts: Attempts, as an actor of Ray."""
+        self._attempts, self._worker = attempts, worker(*arguments)
 
     def __call__(self, row: Row) -> Row:
         """What came of a row and None, or None and the fault, pickled under "told"."""
         try:
+            self._begin(int(row["number"]))
             return {"told": pickle.dumps((self._worker(row), None))}
         except (UserError, OSError) as fault:
             return {"told": pickle.dumps((None, fault))}
+
+    def _begin(self, number: int) -> None:
+        import ray
+
+        # RayActorError: its machine was lost, and it begins to count again.
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            if ray.get(self._attempts.begin.remote(number)) > TRIES:
+                raise Lost(number)
 
 
 def check_installed() -> None:
@@ -117,12 +153,14 @@ def through(
     arguments: Sequence[Any],
     cores: int = 1,
     on_gpus: bool = True,
+    given_up: Callable[[int], Row] | None = None,
 ) -> Iterator[Row]:
     """Send rows through a worker's processes; yield what comes of each, in the order in which they end.
 
     worker: a class whose objects are made of `arguments` once in each process, and called with a row. Rows of
-    a process or a machine that is lost are done again elsewhere. Ends early where a signal asks for it.
-    Raises UserError for what no further attempt could mend.
+    a process or a machine that is lost are done again elsewhere. given_up: what comes of a row, by its number
+    from 0, with which TRIES processes ended; without it that ends the work too. Ends early where a signal
+    asks for it. Raises UserError for what no further attempt could mend.
     """
     done: queue.Queue[Row | BaseException | None] = queue.Queue()
     how_many, each = processes(cores, on_gpus)
@@ -138,7 +176,9 @@ def through(
         if isinstance(row, BaseException):
             raise row
         made, fault = pickle.loads(row["told"])
-        if fault:
+        if isinstance(fault, Lost) and given_up:
+            made = given_up(fault.number)
+        elif fault:
             raise fault
         yield made
 
@@ -162,8 +202,11 @@ def _work(
         context.enable_progress_bars = False
         context.max_tasks_in_flight_per_actor = IN_HAND
         pool = ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size)
-        work = ray.data.from_items(list(rows), override_num_blocks=len(rows))
-        telling = work.map(Telling, compute=pool, fn_constructor_args=[worker, *arguments], **each)
+        numbered = [{"number": b"%d" % number, **row} for number, row in enumerate(rows)]
+        attempts = ray.remote(num_cpus=0, max_restarts=-1)(Attempts).remote()
+        work = ray.data.from_items(numbered, override_num_blocks=len(rows))
+        given = [attempts, worker, *arguments]
+        telling = work.map(Telling, compute=pool, fn_constructor_args=given, **each)
         for row in telling.iter_rows():
             put(row)
     except BaseException as error:

@@ -179,6 +179,13 @@ class Worker:
             journal.check_replaceable(copy, known, Path(str(task.results)))
 
 
+def not_done(block: Block) -> Done:
+    """What comes of a block with which all processes ended that had it in hand."""
+    why = "its process ended each time with it in hand, or with a picture of its block: too little memory?"
+    names = [item.picture.name for item in block.items]
+    return Done(block.number, [Made(name, None, f"{name}: {why}") for name in names], "", levels.Depth())
+
+
 JOURNAL = ".car_results.jsonl"
 
 

@@ -7,6 +7,8 @@ import os
 import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import ROOT, run
 from PIL import Image
 
 pytest.importorskip("ray")
@@ -140,7 +142,7 @@ def test_killed_and_stopped_it_goes_on(cluster: Cluster, expected: Path, folder:
     assert set(filter(None, noted)) == set(results_of_script)
 
 
-def test_a_fault_of_a_worker_names_the_place(tmp_path: Path) -> None:
+def test_a_fault_of_a_worker_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the scratch folder, which the user never sees."""
     from pyarrow import fs
 
@@ -153,14 +155,51 @@ def test_a_fault_of_a_worker_names_the_place(tmp_path: Path) -> None:
         systems = {storage.LOCAL: fs.LocalFileSystem()}
         storage.put(systems, tmp_path / "a.png", storage.Address(storage.LOCAL, str(place)))
 
-    made, fault = pickle.loads(on_ray.Telling(lambda: work)({})["told"])
+    telling = on_ray.Telling(None, lambda: work)
+    monkeypatch.setattr(telling, "_begin", lambda number: None)
+    made, fault = pickle.loads(telling({"number": b"0"})["told"])
     assert made is None and isinstance(fault, FileNotFoundError) and fault.filename == str(place)
+
+
+ENDING = """
+import os, sys
+
+sys.path.insert(0, {root!r})
+from cluster import on_ray
+
+
+class Ending:
+    def __call__(self, row):
+        if row["work"] == b"2":
+            os._exit(1)  # as where the system ends a process that takes all memory
+        return {{"made": row["work"]}}
+
+
+with on_ray.joined({address!r}):
+    rows = [{{"work": b"%d" % number}} for number in range(6)]
+    ways = on_ray.through(rows, Ending, [], given_up=lambda number: {{"made": b"%d given up" % number}})
+    print(sorted(row["made"].decode() for row in ways))
+    print(*on_ray.through(rows, Ending, []))
+"""
+
+
+def test_work_that_ends_each_process_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
+    """The rest is done; and where the caller has no word for it, one line says it."""
+    script = tmp_path / "script.py"
+    script.write_text(ENDING.format(root=str(ROOT), address=cluster.address))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200)
+    assert done.stdout.splitlines() == ["['0', '1', '2 given up', '3', '4', '5']"], done.stderr
+    assert done.stderr.splitlines()[-1].endswith(
+        "Lost: 4 processes ended with the same work in hand, as if it took all memory"
+    )
 
 
 def test_what_cannot_be_asked_for(folder: Path) -> None:
     for option in (("--dry-run",), ("--shard", "1/2")):
         printed = run("cluster/correct_ray.py", folder, *OPTIONS, *option, status=2)
         assert f"argument {option[0]}: only of run_car_images.py" in printed.err
+    printed = run("cluster/correct_ray.py", folder, "pretrained", "nowhere", "corrected", status=2)
+    assert "there is no folder and no file" in printed.err
     printed = run("cluster/correct_ray.py", folder, *OPTIONS, "--address", "127.0.0.1:1", status=1)
     assert printed.err.startswith("correct_ray.py: the cluster at 127.0.0.1:1 cannot be joined")
     assert printed.err.count("\n") == 1

@@ -42,8 +42,7 @@ def run(script: str, *args: object, status: int = 0, **options: Any) -> Printed:
         [sys.executable, ROOT / script, *map(str, args)],
         capture_output=True,
         text=True,
-        timeout=300,
-        **options,
+        **{"timeout": 300, **options},
     )
     assert done.returncode == status, f"{script} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr

@@ -491,14 +491,6 @@ def test_shards_together_are_the_whole_and_existing_ones_are_passed_over(tmp_pat
     assert list(again) == names
 
 
-def test_split_corrects_the_test_images_only(trained):
-    split = json.loads((trained.log / "split.json").read_text())["sets"]["test"]
-    run("run_car_images.py", trained.folder, "log", "data", "test_only", "--split", "test")
-    assert sorted(p.name for p in (trained.folder / "test_only").glob("*.bmp")) == [
-        f"{n}_car.bmp" for n in split
-    ]
-
-
 def test_a_file_finer_than_all_sets_stays_as_it_is(folder):
     np.testing.assert_array_equal(pixels(folder / "results/fine_car.png"), pixels(folder / "data/fine.jpg"))
 
@@ -546,22 +538,6 @@ def test_bad_arguments_end_with_usage_and_2(refused, tmp_path, args, told):
 def test_bad_arguments_from_the_shell(tmp_path):
     printed = run("run_car_images.py", tmp_path, "pretrained", "nowhere", "results", status=2)
     assert "usage:" in printed.err and "there is no folder" in printed.err
-
-
-def test_the_readme_example_from_python(tmp_path, monkeypatch, capsys):
-    """As it stands there, from the root of the suite; its pixels are those of the script."""
-    text = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    monkeypatch.chdir(ROOT)
-    names = {}
-    exec(text, names)
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "(400, 600, 3) uint8" and len(printed) == 4
-    coarseness, rest = printed[1].split(" ", 1)
-    assert 2.3 < float(coarseness) < 2.7 and "factor=2.5" in rest  # of quality 20
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/coffee.jpg").write_bytes((ROOT / "samples/coffee.jpg").read_bytes())
-    run("run_car_images.py", tmp_path, "pretrained", "data", "results")
-    np.testing.assert_array_equal(names["corrected"].pixels, pixels(tmp_path / "results/coffee_car.bmp"))
 
 
 def test_a_lossless_jpeg_stays_and_a_neutral_one_stays_neutral(tmp_path):

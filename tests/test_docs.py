@@ -1,20 +1,16 @@
 """README.md, docs/ and the other pages: links, commands, Python, pictures, and what they tell other programs."""
 
-import json
 import re
 import runpy
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
 
 from car import cli, rows, stop
 from car.errors import Stopped, UserError
@@ -44,10 +40,6 @@ NOT_RUN = {
     "tensorboard",
 }
 TOOLS = {"ruff", "mypy", "lint-imports"}  # test_code.py runs them
-SMALL = {  # what makes a command quick enough: the last of two equal options counts
-    "samples/make_ct_slices.py": "--series 6 --slices 1",
-    "train_car.py": "--steps 6 --batch-size 16 --val-patches 64 --conv direct",
-}
 
 
 def text_of(name: str) -> str:
@@ -183,104 +175,11 @@ def test_each_command_is_one_that_the_script_takes(words: list[str], monkeypatch
         getattr(main, "__wrapped__", main)()
 
 
-# Runs scripts one after the other in one process, as TensorFlow takes seconds to start; then a block of Python.
-ONE_PROCESS = """
-import json, runpy, sys
-commands, code = json.load(sys.stdin)
-for words in commands:
-    sys.argv = words
-    try:
-        runpy.run_path(words[0], run_name="__main__")
-    except SystemExit as ended:
-        assert not ended.code, (words, ended.code)
-names = {}
-exec(code, names)
-from car import records
-assert records.side_of(names["record"]) == 32
-"""
-
-
-class Walked(NamedTuple):
-    """Where the commands of the README were run."""
-
-    work: Path
-    home: Path
-    drawn: Path
-    out: str
-
-
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> Walked:
-    """README's photographs and its own training, at a small size, and the pictures of docs/."""
-    folder = tmp_path_factory.mktemp("walk")
-    (folder / "home/pictures/old_jpgs/2019").mkdir(parents=True)
-    with Image.open(ROOT / "samples/coffee.jpg") as image:
-        image.crop((200, 100, 264, 148)).save(folder / "home/pictures/old_jpgs/2019/a.jpg", quality=20)
-    blocks = blocks_of("README.md", "sh")
-    commands = [words[1:] for block in blocks[1:] for words in commands_of(block)]
-    commands.append(["docs/draw.py", "--to", str(folder / "drawn")])
-    for words in commands:
-        for place, word in enumerate(words):
-            word = re.sub(r"^work(?=/|$)", (folder / "work").as_posix(), word)
-            words[place] = re.sub(r"^~", (folder / "home").as_posix(), word)
-        words += shlex.split(SMALL.get(words[0], ""))
-    given = json.dumps([commands, blocks_of("docs/format.md", "python")[0]])
-    done = subprocess.run(
-        [sys.executable, "-c", ONE_PROCESS],
-        input=given,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Walked(folder / "work", folder / "home", folder / "drawn", done.stdout)
-
-
-def test_the_readmes_commands_do_what_it_says(walked: Walked) -> None:
-    assert (walked.home / "pictures/corrected/2019/a_car.png").exists()
-    assert (walked.home / "pictures/corrected/2019/a_compare.png").exists()
-    assert (walked.work / "tfrecords/val/val_1.tfrecords").exists() and (walked.work / "sheet.png").exists()
-    test_set = json.loads((walked.work / "log/split.json").read_text())["sets"]["test"]
-    assert [path.name for path in (walked.work / "results").glob("*.bmp")] == [f"{test_set[0]}_car.bmp"]
-    assert "mean of 1 images" in walked.out or "PSNR" in walked.out
-
-
-def test_the_pictures_of_docs_are_those_that_the_script_draws(walked: Walked) -> None:
-    """Up to what another processor rounds elsewhere."""
-    names = sorted(path.name for path in walked.drawn.iterdir())
-    assert names == sorted(path.name for path in (ROOT / "docs").glob("*.png"))
-    for name in names:
-        with Image.open(walked.drawn / name) as drawn, Image.open(ROOT / "docs" / name) as there:
-            assert drawn.size == there.size
-            assert np.abs(np.asarray(drawn).astype(int) - np.asarray(there)).mean() < 1, name
-
-
 # ---- formats -------------------------------------------------------------------------------
 
 
 def test_the_columns_are_those_of_figures_csv() -> None:
     assert tuple(first_cells(section("docs/format.md", "`figures.csv`"))) == rows.COLUMNS
-
-
-def test_the_formats_are_those_that_are_written(walked: Walked) -> None:
-    split = json.loads((walked.work / "tfrecords/train/split.json").read_text())
-    assert sorted(first_cells(section("docs/format.md", "`split.json`"))) == sorted(split)
-    told = section("docs/format.md", "Weights")
-    with np.load(walked.work / "log/model_checkpoint.npz") as arrays:
-        layers = [f"layer{number}_{part}" for part in ("kernel", "bias") for number in (1, 2, 3, 4)]
-        listed = set(first_cells(told)) | set(layers)
-        assert listed == set(arrays) and all(
-            f"[{', '.join(map(str, arrays[n].shape))}]" in told for n in layers[:4]
-        )
-    net, lines = blocks_of("docs/format.md", "json")
-    assert json.loads(net) == json.loads((walked.work / "log/model_checkpoint.json").read_text())
-    columns = (walked.work / "log/losses.csv").read_text().splitlines()[0].split(",")
-    assert re.findall(r"`(\w+)`", told.split("for each validation:")[1].split("Losses are")[0]) == columns
-    journal = (walked.work / "results/.car_results.jsonl").read_text().splitlines()
-    assert [list(json.loads(line)) for line in lines.splitlines()] == [
-        list(json.loads(line)) for line in journal[:2]
-    ]
 
 
 def test_the_exit_statuses_are_those_of_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:

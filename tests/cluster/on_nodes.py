@@ -52,7 +52,8 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def workers_of(node: Any, title: str) -> list[psutil.Process]:
-    """The processes of a node that do the work with this title."""
+def kill_a_worker(node: Any) -> None:
+    """Kill the process that does the work on a node."""
     raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-    return [child for child in raylet.children() if title in " ".join(child.cmdline())]
+    (worker, *_) = (child for child in raylet.children() if "MapWorker" in " ".join(child.cmdline()))
+    worker.kill()

@@ -23,7 +23,7 @@ from PIL import Image
 pytest.importorskip("ray")
 
 
-from on_nodes import contents, end, nodes, start, wait_for, workers_of
+from on_nodes import contents, end, kill_a_worker, nodes, start, wait_for
 from ray.cluster_utils import Cluster
 
 NUMBER = 24
@@ -92,8 +92,7 @@ def test_a_node_is_lost_in_the_middle(cluster: Cluster, expected: Path, folder: 
     process = start("correct_ray.py", folder, *OPTIONS, "--address", cluster.address)
     wait_for(lambda: len(results_in(folder)) > 2, process)
     cluster.remove_node(lost, allow_graceful=False)
-    (worker, *_) = workers_of(cluster.head_node, "MapWorker")
-    worker.kill()
+    kill_a_worker(cluster.head_node)
     out, err = end(process, 1)
     assert (
         not err

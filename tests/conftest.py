@@ -51,7 +51,9 @@ def run(script: str, *args: object, status: int = 0, **options: Any) -> Printed:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--long", action="store_true", help="faults/: the figures of docs/promises.md, not CI's short form"
+        "--long",
+        action="store_true",
+        help="faults/, test_walks.py: the figures of the docs, not CI's short form",
     )
 
 

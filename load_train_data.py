@@ -35,7 +35,7 @@ NAMES = rf"\.?{split.SPLIT_FILE}(\.partial)?|\w+_\d+\.tfrecords"
 def make_parser(manual: str | None) -> argparse.ArgumentParser:
     """The parser of the command line that both loaders share; manual: the docstring of one, its --help."""
     parser = cli.parser(manual)
-    parser.add_argument("workdir", metavar="WORKDIR")
+    parser.add_argument("workdir", metavar="WORKDIR", help="folder that the others are joined to")
     parser.add_argument("data", help="folder of images, joined to WORKDIR")
     parser.add_argument("records", help="folder to write, joined to WORKDIR")
     parser.add_argument(
@@ -81,7 +81,9 @@ def make_parser(manual: str | None) -> argparse.ArgumentParser:
         metavar="REGEX",
         help="names in which this matches the same text stay in one set (those alike but for _slice_NNN)",
     )
-    parser.add_argument("--seed", type=cli.seed, default=0, help="of the split and of the order (0)")
+    parser.add_argument(
+        "--seed", type=cli.seed, default=0, metavar="N", help="of the split and of the order (0)"
+    )
     parser.add_argument(
         "--patch-size",
         type=cli.positive,

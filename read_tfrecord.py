@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # it loads TensorFlow, which --help needs not
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("workdir", metavar="WORKDIR")
+    parser.add_argument("workdir", metavar="WORKDIR", help="folder that the others are joined to")
     parser.add_argument("records", help="folder of record files, joined to WORKDIR")
     parser.add_argument(
         "--sheet", metavar="FILE.png", help="draw pairs of patches into this file, joined to WORKDIR"

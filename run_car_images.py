@@ -30,7 +30,7 @@ FORMATS = ("bmp", "png", "jpg", "tiff", "webp")
 def make_parser(manual: str | None) -> argparse.ArgumentParser:
     """The parser of the command line; manual: the docstring of the script, its --help."""
     parser = cli.parser(manual)
-    parser.add_argument("workdir", metavar="WORKDIR")
+    parser.add_argument("workdir", metavar="WORKDIR", help="folder that the others are joined to")
     parser.add_argument("log", help="folder of the trained weights, joined to WORKDIR")
     parser.add_argument("data", help="folder of JPGs, one JPG, or a text file of paths; joined to WORKDIR")
     parser.add_argument("results", help="folder to write, joined to WORKDIR")

@@ -50,7 +50,7 @@ KEPT_OPTIONS = (
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = cli.parser(__doc__)
-    parser.add_argument("workdir", metavar="WORKDIR")
+    parser.add_argument("workdir", metavar="WORKDIR", help="folder that the others are joined to")
     parser.add_argument("log", help="folder for weights, state and losses, joined to WORKDIR")
     parser.add_argument("train", help="folder of training records, joined to WORKDIR")
     parser.add_argument("val", help="folder of validation records, joined to WORKDIR")
@@ -72,7 +72,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--augment", action="store_true", help="flip and turn the training patches")
     parser.add_argument("--mirror", action="store_true", help="flip them left to right only")
-    parser.add_argument("--steps", type=cli.positive, default=800, help="(800)")
+    parser.add_argument("--steps", type=cli.positive, default=800, metavar="N", help="of training (800)")
     parser.add_argument(
         "--batch-size", type=cli.positive, default=1000, metavar="N", help="patches in a step (1000)"
     )
@@ -93,7 +93,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="bfloat16, with --residual, is faster on a GPU and on processors with AMX (float32)",
     )
     parser.add_argument(
-        "--seed", type=cli.seed, default=0, help="of the first weights and the order of patches (0)"
+        "--seed",
+        type=cli.seed,
+        default=0,
+        metavar="N",
+        help="of the first weights and the order of patches (0)",
     )
     parser.add_argument(
         "--init", metavar="LOG", help="start from the best weights of this log folder, with a fresh optimizer"

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from car import stop
 from car.errors import Stopped, UserError, printable
@@ -120,9 +121,19 @@ def _fault(text: str, status: int) -> int:
 # ---- arguments -----------------------------------------------------------------------------
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose usage is one line: the options fill a screen, above which an error would go unseen."""
+
+    def parse_known_args(self, *args: Any, **options: Any) -> Any:
+        """As ArgumentParser; the arguments that must be given are known by now."""
+        given = [action.metavar or action.dest for action in self._get_positional_actions()]
+        self.usage = f"%(prog)s {' '.join(map(str, given))} [options]"
+        return super().parse_known_args(*args, **options)
+
+
 def parser(manual: str | None) -> argparse.ArgumentParser:
     """An ArgumentParser whose --help is the script's docstring, example commands included."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         description=manual, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     made.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")

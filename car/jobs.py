@@ -136,7 +136,10 @@ def choose(
         there = len({picture.stem for picture in pictures})
         cli.say(f"{which} set: {there} of {len(names)} images are in {data}")
     if not pictures:
-        raise UserError(f"{data} holds no JPEG to correct")
+        raise UserError(
+            f"{data} holds no JPEG to correct; --recursive looks into its folders too, and --input-types "
+            f"takes pictures that were saved as PNG, WebP, TIFF or BMP"
+        )
     return pictures
 
 

@@ -198,7 +198,9 @@ def refused(capsys: Capture, *argv: object, **names: list[str]) -> str:
         parsed(*argv, **names)
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said.startswith("usage: script.py ")
+    # One line of usage, however many options there are, and one that says what is wrong.
+    assert said.startswith("usage: script.py workdir data results [options]\nscript.py: error: ")
+    assert said.count("\n") == 2
     return said
 
 

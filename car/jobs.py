@@ -135,6 +135,11 @@ def choose(
         pictures = [picture for picture in pictures if picture.stem in names]
         there = len({picture.stem for picture in pictures})
         cli.say(f"{which} set: {there} of {len(names)} images are in {data}")
+    if not pictures and which:
+        raise UserError(
+            f"{data} holds no JPEG of the {which} set: save its pictures as JPGs of the same names first "
+            f"(records made with --quality keep none)"
+        )
     if not pictures:
         raise UserError(
             f"{data} holds no JPEG to correct; --recursive looks into its folders too, and --input-types "

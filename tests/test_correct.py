@@ -499,7 +499,7 @@ def test_a_file_finer_than_all_sets_stays_as_it_is(folder):
     "args, told",
     [
         (["nothing", "data", "results"], "holds no trained net"),
-        (["pretrained", "empty", "results"], "holds no JPEG"),
+        (["pretrained", "empty", "results"], "holds no JPEG to correct; --recursive"),
         (["pretrained", "data", "results", "--split", "test"], "split.json"),
     ],
 )

@@ -125,7 +125,7 @@ def test_none_to_correct(job: Job, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         chosen(job.data, tmp_path / "log", "val")
     assert "the val set is empty" in str(refused.value) and "without --all" in str(refused.value)
-    with pytest.raises(UserError, match=re.escape(str(job.data)) + " holds no"):
+    with pytest.raises(UserError, match=re.escape(str(job.data)) + " holds no JPEG of the test set: save"):
         chosen(job.data, tmp_path / "log", "test")
 
 

@@ -53,7 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long",
         action="store_true",
-        help="faults/, test_walks.py: the figures of the docs, not CI's short form",
+        help="faults/, cluster/, test_walks.py: the figures of the docs, not CI's short form",
     )
 
 

@@ -109,8 +109,10 @@ def number_of(path: Path) -> int:
     return int(re.findall(r"\d+", path.name)[0])
 
 
-def test_killed_and_stopped_it_goes_on(cluster: Cluster, expected: Path, folder: Path) -> None:
+def test_killed_and_stopped_it_goes_on(long: bool, cluster: Cluster, expected: Path, folder: Path) -> None:
     """What a killed run wrote is known as ours, and a user's file that lies there stays."""
+    if not long:
+        pytest.skip("with --long: three starts of Ray and TensorFlow")
     own = folder / "corrected/picture 23_car.png"
     own.parent.mkdir()
     own.write_bytes(b"the user's own")
@@ -119,9 +121,9 @@ def test_killed_and_stopped_it_goes_on(cluster: Cluster, expected: Path, folder:
     wait_for(lambda: len(results_in(folder)) > 3, process)
     process.kill()
     process.communicate()
-    first = {path: path.stat().st_ino for path in results_in(folder)}
+    table = folder / "corrected" / ROWS
     process = start("correct_ray.py", *command, "--skip-existing")
-    wait_for(lambda: len(results_in(folder)) > len(first), process)
+    wait_for(lambda: table.exists() and '"corrected"' in table.read_text(), process)
     process.send_signal(signal.SIGTERM)
     _, err = end(process, 143)
     assert "with --skip-existing the same command goes on" in err
@@ -182,8 +184,10 @@ with on_ray.joined({address!r}):
 """
 
 
-def test_work_that_ends_each_process_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
+def test_work_that_ends_each_process_is_given_up(long: bool, cluster: Cluster, tmp_path: Path) -> None:
     """The rest is done; and where the caller has no word for it, one line says it."""
+    if not long:
+        pytest.skip("with --long: ten starts of processes of Ray")
     script = tmp_path / "script.py"
     script.write_text(ENDING.format(root=str(ROOT), address=cluster.address))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=200)
@@ -247,7 +251,11 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, str]]:
     made.shutdown()
 
 
-def test_a_store_that_is_slow_and_fails(store: tuple[Moody, str], expected: Path, tmp_path: Path) -> None:
+def test_a_store_that_is_slow_and_fails(
+    long: bool, store: tuple[Moody, str], expected: Path, tmp_path: Path
+) -> None:
+    if not long:
+        pytest.skip("with --long: two runs that wait for the store")
     from pyarrow import fs
 
     moody, where = store

@@ -82,7 +82,9 @@ def submit(environment: dict[str, str], folder: Path, *command: object) -> str:
 
 
 @needs_slurm
-def test_slurm_gives_each_task_its_part_and_each_process_its_number(notes: Path) -> None:
+def test_slurm_gives_each_task_its_part_and_each_process_its_number(long: bool, notes: Path) -> None:
+    if not long:
+        pytest.skip("with --long: a Slurm of two nodes")
     folder = notes.parent
     with slurm.running(folder / "slurm") as found:
         environment = {**noting(notes), "SLURM_CONF": found["SLURM_CONF"]}

@@ -105,8 +105,10 @@ def test_a_worker_killed_in_the_middle(cluster: Cluster, pictures: Path, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected", "set"]
 
 
-def test_stopped_and_killed_it_goes_on(cluster: Cluster, pictures: Path, tmp_path: Path) -> None:
+def test_stopped_and_killed_it_goes_on(long: bool, cluster: Cluster, pictures: Path, tmp_path: Path) -> None:
     """Over an older set, which stays until the new one is whole."""
+    if not long:
+        pytest.skip("with --long: three starts of Ray and TensorFlow")
     options = ("data", tmp_path / "set", "--recursive", "--quality", 10, 30, *SPARSE)
     parts = tmp_path / ".set.parts"
     run("load_train_data.py", pictures, *options)
@@ -131,8 +133,10 @@ def test_stopped_and_killed_it_goes_on(cluster: Cluster, pictures: Path, tmp_pat
 
 
 def test_in_a_store_and_after_a_kill_among_its_last_moves(
-    cluster: Cluster, pictures: Path, tmp_path: Path, store: Store
+    long: bool, cluster: Cluster, pictures: Path, tmp_path: Path, store: Store
 ) -> None:
+    if not long:
+        pytest.skip("with --long: two starts of Ray and TensorFlow")
     options = ("data", "tfrecords/train", "--recursive", *SPARSE)
     expected = run("load_train_data.py", pictures, "data", tmp_path / "train", *options[2:], status=1)
     store.put(pictures / "data", "bucket/work/data")
@@ -154,7 +158,9 @@ def test_in_a_store_and_after_a_kill_among_its_last_moves(
     assert told == {**wanted, "folders": ["s3://bucket/work/data"]}
 
 
-def test_a_node_lost_in_the_middle(cluster: Cluster, pictures: Path, tmp_path: Path) -> None:
+def test_a_node_lost_in_the_middle(long: bool, cluster: Cluster, pictures: Path, tmp_path: Path) -> None:
+    if not long:
+        pytest.skip("with --long: a start of Ray and TensorFlow more")
     options = ("data", tmp_path / "set", "--recursive", *SPARSE, "--all")
     expected = run("load_val_data.py", pictures, *options, status=1)
     (tmp_path / "set").rename(tmp_path / "expected")

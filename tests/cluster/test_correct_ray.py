@@ -121,9 +121,9 @@ def test_killed_and_stopped_it_goes_on(long: bool, cluster: Cluster, expected: P
     wait_for(lambda: len(results_in(folder)) > 3, process)
     process.kill()
     process.communicate()
-    table = folder / "corrected" / ROWS
+    journal = folder / "corrected" / JOURNAL
     process = start("correct_ray.py", *command, "--skip-existing")
-    wait_for(lambda: table.exists() and '"corrected"' in table.read_text(), process)
+    wait_for(lambda: journal.exists() and '"run": 2' in journal.read_text(), process)
     process.send_signal(signal.SIGTERM)
     _, err = end(process, 143)
     assert "with --skip-existing the same command goes on" in err

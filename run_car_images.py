@@ -167,6 +167,14 @@ def make_parser(manual: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = make_parser(__doc__)
+    args = parser.parse_args(argv)
+    check_arguments(parser, args)
+    return args
+
+
 def check_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Join paths to WORKDIR, and check what was parsed."""
     cli.check(parser, args, sources=["data"], outputs=["log", "results"])
@@ -274,9 +282,7 @@ def say_layers(args: argparse.Namespace, bank: "Bank") -> None:
 @cli.script
 def main(argv: Sequence[str] | None = None) -> int:
     """Correct the folder. Returns the exit status: 1 if an image was bad."""
-    parser = make_parser(__doc__)
-    args = parser.parse_args(argv)
-    check_arguments(parser, args)
+    args = arguments(argv)
     from car import folder, jobs, preview, saying
 
     job, bank, pictures, unreadable = make_plan(args)

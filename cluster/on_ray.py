@@ -105,7 +105,12 @@ def joined(address: str | None) -> Iterator[None]:
                 "runtime_env": {"working_dir": str(ROOT), "excludes": [f"/{name}" for name in excluded]}
             }
         else:
-            options = {"object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
+            paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+            options = {
+                "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
+                "object_store_memory": OBJECT_STORE_BYTES,
+                "include_dashboard": False,
+            }
         try:
             ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (ConnectionError, ValueError, RuntimeError) as error:

@@ -143,6 +143,15 @@ def test_killed_and_stopped_it_goes_on(long: bool, cluster: Cluster, expected: P
     assert set(filter(None, noted)) == set(results_of_script)
 
 
+def test_on_this_machine_alone_from_any_folder(long: bool, expected: Path, folder: Path) -> None:
+    """Without --address."""
+    if not long:
+        pytest.skip("with --long: a start of Ray and TensorFlow more")
+    printed = run("cluster/correct_ray.py", folder, *OPTIONS, status=1, cwd=folder)
+    assert f"corrected {NUMBER} of {NUMBER + 1} images" in printed.out
+    check_the_same(contents(folder / "corrected"), expected)
+
+
 def test_a_fault_of_a_worker_names_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the scratch folder, which the user never sees."""
     from pyarrow import fs

@@ -147,8 +147,12 @@ class Writer:
             if self._first:
                 self._first(rows)
             write(self.path, rows)
-            ended = self._progress.seconds
-            self._next = ended + max(SECONDS_BETWEEN_CSVS, 50 * (ended - began))
+            self._next = next_due(began, self._progress.seconds)
+
+
+def next_due(began: float, ended: float) -> float:
+    """When to write next what took from began to ended, in seconds: so seldom that it costs a fiftieth."""
+    return ended + max(SECONDS_BETWEEN_CSVS, 50 * (ended - began))
 
 
 def write(path: Path, rows: Mapping[str, Row]) -> None:

@@ -9,10 +9,12 @@ hdfs://. Without --address a cluster is made of this machine alone. Stopped or k
 """
 
 import argparse
+import dataclasses
 import math
 import pickle
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -80,17 +82,10 @@ def draw_stores(args: argparse.Namespace, root: Path) -> "storage.Image":
     from cluster import storage
 
     image = storage.Image(root)
-    places = {name: storage.join(args.workdir, getattr(args, name)) for name in ("log", "data", "results")}
-    if args.records:
-        places["records"] = storage.join(args.workdir, args.records)
-    for name, place in places.items():
-        if storage.is_address(place):
-            path = image.path_of(place)
-            image.draw(path)
-            setattr(args, name, str(path))
-    if storage.is_address(args.workdir):
-        args.workdir = str(image.path_of(args.workdir))
-        Path(args.workdir).mkdir(parents=True, exist_ok=True)
+    for name in ("log", "data", "results", "records"):
+        if given := getattr(args, name):
+            setattr(args, name, image.drawn(args.workdir, given))
+    args.workdir = image.folder(args.workdir)
     fetch_what_is_read(args, image)
     return image
 
@@ -169,6 +164,8 @@ class OnCluster:
     ) -> None:
         self._image, self._bank, self._options, self._cores = image, bank, options, cores
         self._brought: dict[Path, int] = {}  # time of each file, as it was brought back last
+        self._taken_over: list[storage.Address] = []  # journals that were handed in, and are there still
+        self._due = 0.0  # when they are brought back and removed next
 
     def through(
         self,
@@ -191,33 +188,43 @@ class OnCluster:
         task = self._task_of(job, journal, corrector)
         number, _ = on_ray.processes(self._cores)
         blocks = blocks_of(job, items, number * BLOCKS_FOR_EACH)
-        rows = [{"block": pickle.dumps(block)} for block in blocks]
+        work = [{"block": pickle.dumps(block)} for block in blocks]
 
         def given_up(number: int) -> on_ray.Row:
             return {"done": pickle.dumps(worker.not_done(blocks[number]))}
 
-        way = on_ray.through(rows, worker.Worker, [task], self._cores, given_up=given_up) if rows else ()
+        way = on_ray.through(work, worker.Worker, [task], self._cores, given_up=given_up) if work else ()
         for row in way:
             done: worker.Done = pickle.loads(row["done"])
             if done.lines:
                 journal.take_over(done.lines)
-                self._remove_handed_in(task, done.block)
+                self._taken_over.append(worker.handed_in_at(task, done.block))
             job.depth.images += done.depth.images
             job.depth.found += done.depth.found
             for name, saved, why in done.made:
                 yield by_name[name], _settled(saved, BadImage(why))
-            self.bring_back(job.results)
+            if time.monotonic() > self._due:
+                self.bring_back(job.results)
 
     def bring_back(self, results: Path) -> None:
-        """Bring to a store what changed of the files that this process keeps."""
+        """Bring to a store what changed of the files that this process keeps.
+
+        Only then what was handed in is removed: its lines are in the journal there.
+        """
+        from car import rows
         from cluster import storage
 
-        if not self._image.holds(results):
-            return
-        for path in (path for pattern in KEPT for path in results.glob(pattern)):
-            if self._brought.get(path) != (time := path.stat().st_mtime_ns):
+        began = time.monotonic()
+        kept = (
+            [path for pattern in KEPT for path in results.glob(pattern)] if self._image.holds(results) else []
+        )
+        for path in kept:
+            if self._brought.get(path) != (changed := path.stat().st_mtime_ns):
                 storage.put(self._image.systems, path, self._image.address_of(path))
-                self._brought[path] = time
+                self._brought[path] = changed
+        while self._taken_over:
+            storage.remove(self._image.systems, self._taken_over.pop())
+        self._due = rows.next_due(began, time.monotonic())
 
     def _item_of(self, job: "Job", journal: "Journal", picture: "Picture") -> "worker.Item":
         """What a worker must know of a picture. Raises BadImage where its result cannot be written."""
@@ -238,8 +245,6 @@ class OnCluster:
         return worker.Item(picture, {p.name: self._image.address_of(p) for p in from_store}, known)
 
     def _task_of(self, job: "Job", journal: "Journal", corrector: "Corrector") -> "worker.Task":
-        import dataclasses
-
         from car import folder
         from cluster import worker
 
@@ -248,11 +253,6 @@ class OnCluster:
         return worker.Task(
             bare, settings, journal.run, self._bank, self._options, results, self._image.systems, self._cores
         )
-
-    def _remove_handed_in(self, task: "worker.Task", block: int) -> None:
-        from cluster import storage, worker
-
-        storage.remove(self._image.systems, worker.handed_in_at(task, block))
 
 
 def _settled(saved: "Saved | None", reason: BadImage) -> "Future[Saved]":

@@ -27,8 +27,6 @@ from cluster import storage
 from cluster.storage import Address
 
 ATTEMPT = "attempt_"  # what the folders of work in hand begin with
-TRANSFERS_AT_A_TIME = 8  # between a store and this machine
-CHUNK_BYTES = 2**22
 
 
 class Image(NamedTuple):
@@ -187,7 +185,7 @@ def _fetched(some: Sequence[Image], systems: storage.Systems, scratch: Path) -> 
         assert there is not None
         return Source(name, path_of(jpg, number), there)
 
-    with ThreadPoolExecutor(TRANSFERS_AT_A_TIME) as transfers:
+    with ThreadPoolExecutor(storage.TRANSFERS_AT_A_TIME) as transfers:
         for number, source in enumerate(transfers.map(fetch, enumerate(some))):
             yield source
             shutil.rmtree(scratch / str(number), ignore_errors=True)

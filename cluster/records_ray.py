@@ -66,20 +66,9 @@ def draw_stores(args: argparse.Namespace, root: Path) -> "storage.Image":
     from cluster import storage
 
     image = storage.Image(root)
-
-    def drawn(name: str) -> str:
-        place = storage.join(args.workdir, name)
-        if not storage.is_address(place):
-            return name
-        path = image.path_of(place)
-        image.draw(path)
-        return str(path)
-
-    args.data, args.records = drawn(args.data), drawn(args.records)
-    args.also = [drawn(name) for name in args.also]
-    if storage.is_address(args.workdir):
-        args.workdir = str(image.path_of(args.workdir))
-        Path(args.workdir).mkdir(parents=True, exist_ok=True)
+    args.data, args.records = (image.drawn(args.workdir, name) for name in (args.data, args.records))
+    args.also = [image.drawn(args.workdir, name) for name in args.also]
+    args.workdir = image.folder(args.workdir)
     older = Path(args.workdir, args.records, split.SPLIT_FILE)
     if image.holds(older) and older.exists():
         image.fetch([older])

@@ -24,6 +24,8 @@ from car.errors import UserError
 ATTEMPTS = 6  # of what a store does not answer, over half a minute
 FIRST_PAUSE = 1.0  # seconds; each next one is twice as long
 LOCAL = ""  # the scheme of this machine's own paths
+CHUNK_BYTES = 2**22  # that are copied at a time
+TRANSFERS_AT_A_TIME = 8  # between a store and this machine
 PARTIAL_START, PARTIAL_END = ".car_", ".partial"  # of names, before files are whole
 
 Systems = Mapping[str, arrow.FileSystem]  # by scheme: "s3:"
@@ -89,7 +91,7 @@ def fetch(systems: Systems, address: Address, into: Path) -> None:
     system = systems[address.scheme]
     into.parent.mkdir(parents=True, exist_ok=True)
     with system.open_input_stream(address.path) as source, open(into, "wb") as file:
-        shutil.copyfileobj(source, file, 2**22)
+        shutil.copyfileobj(source, file, CHUNK_BYTES)
     _set_time(into, system.get_file_info(address.path))
 
 
@@ -105,7 +107,7 @@ def put(systems: Systems, file: Path, address: Address) -> None:
             os.replace(partial, address.path)
         else:
             with open(file, "rb") as source, system.open_output_stream(partial) as target:
-                shutil.copyfileobj(source, target, 2**22)
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
             system.move(partial, address.path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -190,7 +192,7 @@ def copy_range(systems: Systems, address: Address, first: int, size: int, target
             source.seek(first)
             left = size
             while left:
-                chunk = source.read(min(left, 2**22))
+                chunk = source.read(min(left, CHUNK_BYTES))
                 if not chunk:
                     raise OSError(errno.EIO, "is shorter than it was", str(address))
                 target.write(chunk)
@@ -244,6 +246,23 @@ class Image:
         start = "/" if path.startswith("/") else ""
         cli.called[f"{self._root / scheme}/"] = f"{scheme}://{start}"
         return self._root / scheme / path.strip("/")
+
+    def drawn(self, workdir: str, name: str) -> str:
+        """A path that stands for what an argument names, drawn; the name itself where it is in no store."""
+        place = join(workdir, name)
+        if not is_address(place):
+            return name
+        path = self.path_of(place)
+        self.draw(path)
+        return str(path)
+
+    def folder(self, workdir: str) -> str:
+        """The folder that stands for WORKDIR, made; WORKDIR itself where it is in no store."""
+        if not is_address(workdir):
+            return workdir
+        path = self.path_of(workdir)
+        path.mkdir(parents=True, exist_ok=True)
+        return str(path)
 
     def address_of(self, path: Path) -> Address:
         """Where what a path stands for lies."""

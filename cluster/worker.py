@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from car.correct import Corrector
     from car.weights import Bank
 
-TRANSFERS_AT_A_TIME = 8  # between a store and this machine
 Entries = Mapping[str, list[journal.Entry]]  # by name of the file in the results
 
 
@@ -147,7 +146,7 @@ class Worker:
         def put(file: Path) -> None:
             storage.put(task.systems, file, task.results / file.relative_to(results).as_posix())
 
-        with ThreadPoolExecutor(TRANSFERS_AT_A_TIME) as transfers:
+        with ThreadPoolExecutor(storage.TRANSFERS_AT_A_TIME) as transfers:
             list(transfers.map(put, ready))
 
     def _earlier_attempt(self, handed_in: Address, results: Path) -> Entries:
@@ -212,7 +211,7 @@ def _fetched(
             storage.fetch(systems, address, folder_of_sources / picture.parent / name)
         return item.picture._replace(path=folder_of_sources / picture)
 
-    with ThreadPoolExecutor(TRANSFERS_AT_A_TIME) as transfers:
+    with ThreadPoolExecutor(storage.TRANSFERS_AT_A_TIME) as transfers:
         for item, future in [(item, transfers.submit(fetch, item)) for item in block.items]:
             try:
                 yield future.result()

@@ -9,7 +9,7 @@ pytest.importorskip("pyarrow")
 
 from car import find
 from car.errors import UserError
-from cluster import storage
+from cluster import correct_ray, storage
 from cluster.storage import Address
 
 
@@ -66,6 +66,11 @@ def test_a_file_gets_its_place_whole_or_not_at_all(store: Path, tmp_path: Path) 
     with pytest.raises(OSError) as fault:
         storage.put(image.systems, tmp_path / "made.png", address / "no folder/made.png")
     assert fault.value.filename.endswith("no folder/made.png")
+    (tmp_path / "a folder").write_bytes(b"made")
+    (store / "out/a folder").mkdir()
+    with pytest.raises(OSError):  # once it is copied, when it is to get its name
+        storage.put(image.systems, tmp_path / "a folder", address / "a folder")
+    (store / "out/a folder").rmdir()
     assert sorted(os.listdir(store / "out")) == [".car_results.jsonl", "made.png"]
 
 
@@ -109,3 +114,22 @@ def test_an_address_that_is_none(tmp_path: Path) -> None:
     image = storage.Image(tmp_path)
     with pytest.raises(UserError, match="nowhere://bucket is no address that can be used"):
         image.path_of("nowhere://bucket")
+
+
+def test_what_was_handed_in_stays_until_the_journal_is_in_the_store(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a kill between the two would leave results that nobody knows as ours."""
+    image = storage.Image(tmp_path / "image")
+    results = image.path_of(f"file://{store}/out")
+    image.draw(results)
+    way = correct_ray.OnCluster(image, {}, {}, 1)
+    handed_in = image.address_of(results / "handed_in.jsonl")
+    way._taken_over.append(handed_in)
+    done: list[str] = []
+    monkeypatch.setattr(storage, "put", lambda systems, file, address: done.append(address.path))
+    monkeypatch.setattr(storage, "remove", lambda systems, address: done.append(address.path))
+    way.bring_back(results)
+    assert done == [str(store / "out/.car_results.jsonl"), handed_in.path]
+    way.bring_back(results)
+    assert len(done) == 2  # nothing changed since

@@ -123,10 +123,13 @@ class Journal:
         self._begun = True
 
     def take_over(self, text: str) -> None:
-        """Add the lines of a journal that was handed in: its files have got their names."""
-        lines = [line for line in _parsed(text.splitlines()) if "file" in line]
-        self._append(lines)
-        self._add({str(line["file"]): _entry_of(line) for line in lines})
+        """Add the lines of a journal that was handed in: its files have got their names.
+
+        Of work that was done twice, as a machine was lost, it holds a file twice: the last line is added.
+        """
+        lines = {str(line["file"]): line for line in _parsed(text.splitlines()) if "file" in line}
+        self._append(list(lines.values()))
+        self._add({file: _entry_of(line) for file, line in lines.items()})
 
     def _read_handed_in(self, path: Path) -> dict[str, Entry]:
         """The entries of a journal that was handed in, by name of the file, of those files that are there."""

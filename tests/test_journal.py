@@ -233,3 +233,20 @@ def test_shards_leave_what_is_handed_in_to_the_run_of_all(tmp_path: Path) -> Non
     assert (tmp_path / HANDED_IN / "1_0.jsonl").exists()
     Journal(tmp_path, 1, 1, {})
     assert not (tmp_path / HANDED_IN / "1_0.jsonl").exists()
+
+
+def test_work_that_was_done_twice_is_in_the_journal_once(tmp_path: Path) -> None:
+    """A machine that is lost after it wrote its files, and before it said so, leaves both attempts' lines."""
+    (tmp_path / "scratch").mkdir()
+    attempt = opened(tmp_path / "scratch")
+    for content in ("old", "one"):
+        write(attempt, tmp_path / "scratch", content)
+    write(attempt, tmp_path / "scratch", "two", "b_car.bmp", "b.jpg")
+    text = (tmp_path / "scratch/.car_results.jsonl").read_text()
+    (tmp_path / NAME).write_text("one")
+    journal = opened(tmp_path)
+    journal.take_over(text + text)
+    assert [(line["file"], line["digest"]) for line in lines(tmp_path)[1:]] == [
+        (name, digest_of(tmp_path / "scratch" / name)) for name in (NAME, "b_car.bmp")
+    ]
+    journal.check_replaceable(tmp_path / NAME)

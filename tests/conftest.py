@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from warm import Warm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+
+WARM = Warm()
 
 
 class Printed(NamedTuple):
@@ -37,13 +41,14 @@ class Trained(NamedTuple):
 
 
 def run(script: str, *args: object, status: int = 0, **options: Any) -> Printed:
-    """Run a script of the suite from the shell; check its exit status."""
-    done = subprocess.run(
-        [sys.executable, ROOT / script, *map(str, args)],
-        capture_output=True,
-        text=True,
-        **{"timeout": 300, **options},
-    )
+    """Run a script of the suite as from the shell; check its exit status. options: of subprocess.run."""
+    command = [str(ROOT / script), *map(str, args)]
+    if WARM.allowed and not set(options) - {"cwd", "timeout"}:
+        done = WARM.run(command, str(options.get("cwd", Path.cwd())), options.get("timeout", 300))
+    else:
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, **{"timeout": 300, **options}
+        )
     assert done.returncode == status, f"{script} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return Printed(done.stdout, done.stderr)
@@ -55,6 +60,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="faults/, cluster/, test_walks.py: the figures of the docs, not CI's short form",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    WARM.allowed &= not config.getoption("--long")
+
+
+def pytest_unconfigure() -> None:
+    WARM.end()
 
 
 @pytest.hookimpl(optionalhook=True)

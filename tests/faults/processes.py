@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
-from conftest import ROOT
+from conftest import ROOT, Printed, run
 
 PATIENCE = 300  # seconds
 
@@ -39,6 +39,13 @@ def end(
     assert process.returncode == status, f"{process.args!r} ended with {process.returncode}\n{out}\n{err}"
     assert "Traceback" not in err and err.count("\n") <= lines, err
     return SimpleNamespace(out=out, err=err)
+
+
+def to_its_end(script: str, *args: object, status: int = 0, lines: int = 1) -> Printed:
+    """Run a script to its end, where nothing is to happen on the way; check as end does."""
+    printed = run(script, *args, status=status)
+    assert printed.err.count("\n") <= lines, printed.err
+    return printed
 
 
 def answers_signals(process: subprocess.Popen[str]) -> bool:

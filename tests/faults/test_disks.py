@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import TRAINING
-from processes import contents, end, start, together, wait_until
+from processes import contents, end, start, to_its_end, together, wait_until
 
 Mount = Callable[[str], Path]
 
@@ -44,16 +44,16 @@ def limit(size: int) -> Callable[[], None]:
 
 def test_disk_full_for_a_loader(records: SimpleNamespace, mount: Mount) -> None:
     disk = mount("5m")  # a set has 3
-    end(start("load_val_data.py", records.folder, "data", disk / "val", "--patch-size", 256))
+    to_its_end("load_val_data.py", records.folder, "data", disk / "val", "--patch-size", 256)
     before = contents(disk)
-    told = end(start("load_val_data.py", records.folder, "data", disk / "val"), status=1).err
+    told = to_its_end("load_val_data.py", records.folder, "data", disk / "val", status=1).err
     assert f"{disk / 'val'}: " in told and "No space left on device" in told
     assert contents(disk) == before and [path.name for path in disk.iterdir()] == ["val"]
 
 
 def test_disk_full_for_the_correction(trained: SimpleNamespace, mount: Mount) -> None:
     disk = mount("1m")  # three of the 18 results, of 256 KB each
-    told = end(start("run_car_images.py", trained.folder, "log", "data", disk / "results"), status=1)
+    told = to_its_end("run_car_images.py", trained.folder, "log", "data", disk / "results", status=1)
     assert f"{disk}/results/series_" in told.err and "No space left on device" in told.err
     assert "left out" not in told.out  # a full disk is no bad image
     results = contents(disk / "results")
@@ -65,7 +65,7 @@ def test_disk_full_for_the_correction(trained: SimpleNamespace, mount: Mount) ->
 def test_disk_full_for_a_training(trained: SimpleNamespace, mount: Mount, size: str) -> None:
     """At the weights, at the state, which TensorFlow writes, and later."""
     disk = mount(size)
-    told = end(start("train_car.py", trained.folder, disk / "log", *TRAINING), status=1).err
+    told = to_its_end("train_car.py", trained.folder, disk / "log", *TRAINING, status=1).err
     assert f"{disk}/log" in told and "No space left on device" in told
     assert not any(path.name.endswith(".partial") for path in (disk / "log").iterdir())
 
@@ -104,14 +104,14 @@ def test_a_disk_that_is_read_only(trained: SimpleNamespace, mount: Mount) -> Non
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
 
     def fail(script: str, *args: object) -> None:
-        told = end(start(script, trained.folder, *args), status=1).err
+        told = to_its_end(script, trained.folder, *args, status=1).err
         assert str(disk) in told and "Read-only file system" in told
 
     together(
         lambda: fail("load_val_data.py", "data", disk / "val"),
         lambda: fail("train_car.py", disk / "log", *TRAINING),
         lambda: fail("run_car_images.py", "log", "data", disk / "results"),
-        lambda: end(start("read_tfrecord.py", trained.folder, disk / "val")),  # reading is all that it does
+        lambda: to_its_end("read_tfrecord.py", trained.folder, disk / "val"),  # reading is all that it does
     )
     assert contents(disk) == before
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from conftest import TRAINING
-from processes import contents, end, kill_often, start, together
+from processes import contents, kill_often, start, to_its_end, together
 
 from car.journal import Journal
 
@@ -56,7 +56,7 @@ def test_loader_killed_between_its_two_renamings(records: SimpleNamespace, tmp_p
     expected = contents(records.folder / "tfrecords/val")
     shutil.copytree(records.folder / "tfrecords/val", tmp_path / ".val.old")
     shutil.copytree(records.folder / "tfrecords/val", tmp_path / ".val.partial")
-    end(start("load_val_data.py", records.folder, "data", tmp_path / "val"))
+    to_its_end("load_val_data.py", records.folder, "data", tmp_path / "val")
     assert contents(tmp_path) == {f"val/{name}": content for name, content in expected.items()}
 
 
@@ -91,7 +91,7 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
     """Half of the starts with --skip-existing, figures in the CSV, sheets beside the results."""
     command = ("run_car_images.py", trained.folder, "log", "data")
     options = ("--compare", "--conv", "direct", "--luma-only")
-    end(start(*command, folder / "whole", *options))
+    to_its_end(*command, folder / "whole", *options)
     whole, results, begun = contents(folder / "whole", JOURNAL), folder / "results", 0
     told = told_in(whole.pop("figures.csv"))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from conftest import TRAINING
-from processes import contents, end, start, wait_until
+from processes import contents, end, start, to_its_end, wait_until
 
 
 def refused(first: subprocess.Popen[str], folder: Path, script: str, *args: object) -> None:
     """A second start ends with 1 and names the first, which is paused."""
-    told = end(start(script, *args), status=1).err
+    told = to_its_end(script, *args, status=1).err
     named = f"{folder} is in use by process {first.pid} on {socket.gethostname()}: "
     assert named in told and shlex.join(map(str, args[:4])) in told
 
@@ -54,7 +54,7 @@ def test_shards_side_by_side(trained: SimpleNamespace, tmp_path: Path) -> None:
         # One by one: two that are refused may each be named to the other.
         for options in (("--shard", "1/2"), ("--shard", "1/3"), ()):
             refused(first, tmp_path / "results", *command, *options)
-        end(start(*command, "--shard", "2/2"))
+        to_its_end(*command, "--shard", "2/2")
     finally:
         first.send_signal(signal.SIGCONT)
     end(first)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from conftest import ROOT
 from PIL import Image
-from processes import end, start, wait_until
+from processes import end, start, to_its_end, wait_until
 
 
 def save_many(folder: Path, count: int) -> None:
@@ -75,7 +75,7 @@ def test_many_small_jpegs(trained: SimpleNamespace, tmp_path: Path, long: bool) 
         if path.stem != "000001":
             path.write_bytes(b"")
     began = time.monotonic()
-    again = end(start(*command, "--skip-existing")).out
+    again = to_its_end(*command, "--skip-existing").out
     print(f"--skip-existing over {count - 1} done: {time.monotonic() - began:.1f} s")
     assert f"corrected 1 of {count} images" in again and f"{count - 1} were there already" in again
     assert len(list(results.iterdir())) == count + 2  # figures.csv and the journal

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 from conftest import TRAINING, Trained
 from PIL import Image
-from processes import answers_signals, contents, end, start, together, wait_until
+from processes import answers_signals, contents, end, start, to_its_end, together, wait_until
 
 
 def test_loader_leaves_the_older_set(records: SimpleNamespace, tmp_path: Path) -> None:
-    end(start("load_train_data.py", records.folder, "data", tmp_path / "set", "--patch-size", 64))
+    to_its_end("load_train_data.py", records.folder, "data", tmp_path / "set", "--patch-size", 64)
     older = contents(tmp_path)
     again = ("data", tmp_path / "set", "--quality", *range(1, 100))
     process = start("load_train_data.py", records.folder, *again)
@@ -34,7 +34,7 @@ def test_training_goes_on_after_sigterm(trained: SimpleNamespace, tmp_path: Path
     told = end(process, 143).out
     assert "the same command goes on from there" in told
     assert not (log / ".car.lock").exists()
-    told = end(start("train_car.py", trained.folder, log, *TRAINING)).out
+    told = to_its_end("train_car.py", trained.folder, log, *TRAINING).out
     assert "going on after step" in told
     assert (log / "losses.csv").read_bytes() == (trained.log / "losses.csv").read_bytes()
 
@@ -51,8 +51,8 @@ def test_correction_goes_on_with_skip_existing(trained: SimpleNamespace, tmp_pat
     assert 0 < len(done) < 18 and f"corrected {len(done)} of 18" in told.out
     with open(tmp_path / "results/figures.csv") as file:
         assert len(file.readlines()) == 1 + len(done)  # what was done has its figures
-    told = end(start(*command, "--skip-existing")).out
-    assert f"corrected {18 - len(done)} of 18" in told and f"{len(done)} were there already" in told
+    again = to_its_end(*command, "--skip-existing").out
+    assert f"corrected {18 - len(done)} of 18" in again and f"{len(done)} were there already" in again
     assert len(list((tmp_path / "results").iterdir())) == 18 + 2  # figures.csv and the journal
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import TRAINING
 from PIL import Image
-from processes import contents, end, start, together
+from processes import contents, to_its_end, together
 
 
 def save_pairs(folder: Path, *names: str) -> None:
@@ -32,9 +32,9 @@ def test_results_beside_the_images(trained: SimpleNamespace, tmp_path: Path) -> 
     log = trained.log
     refused = ("run_car_images.py", tmp_path, log)
     faults = together(
-        lambda: end(start(*refused, "data", "link"), status=2, lines=99),
-        lambda: end(start(*refused, "link", "data/inside/.."), status=2, lines=99),
-        lambda: end(start(*refused, "data", "other", "--luma-only")),
+        lambda: to_its_end(*refused, "data", "link", status=2, lines=99),
+        lambda: to_its_end(*refused, "link", "data/inside/..", status=2, lines=99),
+        lambda: to_its_end(*refused, "data", "other", "--luma-only"),
     )
     for fault in faults[:2]:
         assert "results must be another folder than data" in fault.err
@@ -61,7 +61,7 @@ def test_links_among_the_results(trained: SimpleNamespace, tmp_path: Path) -> No
         (tmp_path / "mine" / name).write_text("mine")
         (tmp_path / "results" / name).symlink_to(tmp_path / "mine" / name)
     command = ("run_car_images.py", tmp_path, trained.log, "data", "results", "--compare", "--luma-only")
-    told = end(start(*command), status=1).out
+    told = to_its_end(*command, status=1).out
     assert "left out: b.jpg: b_car.bmp is in" in told
     assert contents(tmp_path / "mine") == dict.fromkeys(names, b"mine")
     results = {path.name: path.is_symlink() for path in (tmp_path / "results").iterdir()}
@@ -74,7 +74,7 @@ def test_a_lock_that_is_a_link_is_not_followed(trained: SimpleNamespace, tmp_pat
     (tmp_path / "results").mkdir()
     (tmp_path / "mine").write_text("mine")
     (tmp_path / "results/.car_1_of_1.lock").symlink_to(tmp_path / "mine")
-    told = end(start("run_car_images.py", tmp_path, trained.log, "data", "results"), status=1).err
+    told = to_its_end("run_car_images.py", tmp_path, trained.log, "data", "results", status=1).err
     assert ".car_1_of_1.lock" in told and (tmp_path / "mine").read_text() == "mine"
 
 
@@ -82,7 +82,7 @@ def test_figures_of_another_program(trained: SimpleNamespace, tmp_path: Path) ->
     save_pairs(tmp_path / "data", "a")
     (tmp_path / "results").mkdir()
     (tmp_path / "results/figures.csv").write_text("patient,dose\n17,3.5\n")
-    told = end(start("run_car_images.py", tmp_path, trained.log, "data", "results"), status=1).err
+    told = to_its_end("run_car_images.py", tmp_path, trained.log, "data", "results", status=1).err
     assert "figures.csv is damaged, or of another program" in told
     assert (tmp_path / "results/figures.csv").read_text() == "patient,dose\n17,3.5\n"
 
@@ -99,13 +99,13 @@ def test_records_into_a_folder_of_other_things(records: SimpleNamespace, tmp_pat
     data = records.folder / "data"
 
     def refused(script: str, folder: Path, name: str) -> None:
-        told = end(start(script, tmp_path, data, folder), status=1).err
+        told = to_its_end(script, tmp_path, data, folder, status=1).err
         assert f"{folder} is to be replaced as a whole, but holds {name}" in told
 
     together(
         lambda: refused("load_train_data.py", tmp_path / "foreign", "train_1.tfrecords"),
         lambda: refused("load_val_data.py", tmp_path / "mixed", "val_1000.tfrecords"),
-        lambda: end(start("load_val_data.py", tmp_path, data, "link")),
+        lambda: to_its_end("load_val_data.py", tmp_path, data, "link"),
     )
     assert contents(tmp_path) == before and (tmp_path / "link").readlink() == Path("ours")
     assert not any(path.name.startswith(".") for path in tmp_path.iterdir())
@@ -118,10 +118,10 @@ def test_a_log_in_a_folder_of_other_things(trained: SimpleNamespace, tmp_path: P
     (tmp_path / "mine/losses.csv").write_text("mine")
     before = contents(tmp_path)
     same, mine = together(
-        lambda: end(
-            start("train_car.py", tmp_path, "val", tfrecords / "train", "val", *options), 2, lines=99
+        lambda: to_its_end(
+            "train_car.py", tmp_path, "val", tfrecords / "train", "val", *options, status=2, lines=99
         ),
-        lambda: end(start("train_car.py", tmp_path, "mine", tfrecords / "train", "val", *options), 1),
+        lambda: to_its_end("train_car.py", tmp_path, "mine", tfrecords / "train", "val", *options, status=1),
     )
     assert "log must be another folder than the records" in same.err
     assert "losses.csv would be overwritten" in mine.err
@@ -141,7 +141,7 @@ def test_names_that_a_disk_does_not_tell_apart(trained: SimpleNamespace, tmp_pat
         pytest.skip("no right to mount a disk")
     try:
         save_pairs(tmp_path / "data", "a", "A")
-        told = end(start("run_car_images.py", tmp_path, trained.log, "data", disk, "--luma-only")).out
+        told = to_its_end("run_car_images.py", tmp_path, trained.log, "data", disk, "--luma-only").out
         assert "told apart from others of their name: 1 (A.jpg becomes A.jpg_car)" in told
         results = [path.name for path in disk.iterdir() if path.name.endswith(".bmp")]
         assert sorted(results) == ["A.jpg_car.bmp", "a_car.bmp"]
@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number(trained: SimpleNamespace, tmp_path: Path) -> N
 
     def diverge(log: Path, *options: object) -> str:
         command = ("train_car.py", trained.folder, log, *TRAINING, *options)
-        return end(start(*command), status=1).err
+        return to_its_end(*command, status=1).err
 
     late, soon = together(
         lambda: diverge(tmp_path / "late", "--learning-rate", 20, "--val-every", 1),

@@ -1,6 +1,7 @@
 """What the tests share: running scripts as users do, a folder of CT-like slices, its records, a short training."""
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from warm import Warm
+from warm import Process, Warm
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -40,18 +41,28 @@ class Trained(NamedTuple):
     out: str
 
 
-def run(script: str, *args: object, status: int = 0, **options: Any) -> Printed:
-    """Run a script of the suite as from the shell; check its exit status. options: of subprocess.run."""
+def run(script: str, *args: object, status: int = 0, timeout: float = 300, **options: Any) -> Printed:
+    """Run a script of the suite as from the shell; check its exit status. options: of start."""
+    process = start(script, *args, **options)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    assert process.returncode == status, f"{script} ended with {process.returncode}\n{out}\n{err}"
+    assert "Traceback" not in err, err
+    return Printed(out, err)
+
+
+def start(script: str, *args: object, fresh: bool = False, **options: Any) -> Process:
+    """Start a script of the suite as from the shell; what it prints can be read in the end.
+
+    fresh: in a process of its own, whatever the options (of subprocess.Popen).
+    """
     command = [str(ROOT / script), *map(str, args)]
-    if WARM.allowed and not set(options) - {"cwd", "timeout"}:
-        done = WARM.run(command, str(options.get("cwd", Path.cwd())), options.get("timeout", 300))
-    else:
-        done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, **{"timeout": 300, **options}
-        )
-    assert done.returncode == status, f"{script} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr, done.stderr
-    return Printed(done.stdout, done.stderr)
+    if WARM.allowed and not fresh and not options.keys() - {"cwd", "env"}:
+        return WARM.start(command, str(options.get("cwd", Path.cwd())), options.get("env", os.environ))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    return subprocess.Popen([sys.executable, *command], **{**pipes, **options})
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

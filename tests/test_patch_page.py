@@ -5,15 +5,13 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, TRAINING, Trained, run
+from conftest import TRAINING, Trained, run, start
 from PIL import Image
 from reference import Array, read_patches, write_patches, zero_padded
 
@@ -198,9 +196,7 @@ def test_the_page_of_a_training_shows_losses_and_patches(reported: Path, tmp_pat
 def test_a_killed_training_leaves_a_page_and_goes_on_with_it(reported: Path) -> None:
     log = reported / "killed_with_a_page"
     longer = [100_000 if value == 12 else value for value in TRAINING]
-    command: list[str | Path]
-    command = [sys.executable, ROOT / "train_car.py", reported, log.name, *map(str, longer), "--report"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = start("train_car.py", reported, log.name, *longer, "--report")
     while not (log / "state/step_8.npz").exists():
         assert process.poll() is None
         time.sleep(0.02)

@@ -4,8 +4,6 @@ import functools
 import json
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import threading
 import time
@@ -17,9 +15,10 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, run
+from conftest import ROOT, run, start
 from reference import Array, read_records, write_patches
 from test_train import free_port, losses
+from warm import Process
 
 import car_ds_loader
 from car import records, shares
@@ -226,23 +225,24 @@ def test_a_process_reads_its_share_and_no_record_twice(
 # ---- the losses ----------------------------------------------------------------------------
 
 
-def begin(work: Path, log: str, jobs: dict[str, int]) -> list["subprocess.Popen[str]"]:
+def begin(work: Path, log: str, jobs: dict[str, int]) -> list[Process]:
     """Start every process of a cluster; jobs: {"worker": number, ...}."""
     cluster = {job: [f"127.0.0.1:{free_port()}" for _ in range(count)] for job, count in jobs.items()}
     return [
-        subprocess.Popen(
-            [sys.executable, ROOT / "train_car.py", work, log, *map(str, OPTIONS)],
-            env={
-                **os.environ,
-                "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": job, "index": number}}),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        start(
+            "train_car.py",
+            work,
+            log,
+            *OPTIONS,
+            env={**os.environ, "TF_CONFIG": of_task(cluster, job, number)},
         )
         for job, listed in cluster.items()
         for number in range(len(listed))
     ]
+
+
+def of_task(cluster: dict[str, list[str]], job: str, number: int) -> str:
+    return json.dumps({"cluster": cluster, "task": {"type": job, "index": number}})
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +280,7 @@ def test_two_replicas_of_one_machine_have_the_losses_of_one(work: Path, alone: P
     """Logical devices in the place of GPUs; they must be there before TensorFlow computes anything."""
     program = textwrap.dedent("""
         import functools, sys
+        sys.path.append(sys.argv.pop(1))
         import tensorflow as tf
         import train_car
         (cpu,) = tf.config.list_physical_devices("CPU")
@@ -287,7 +288,6 @@ def test_two_replicas_of_one_machine_have_the_losses_of_one(work: Path, alone: P
         tf.distribute.MirroredStrategy = functools.partial(tf.distribute.MirroredStrategy, ["CPU:0", "CPU:1"])
         sys.exit(train_car.main(sys.argv[1:]))
     """)
-    command = [sys.executable, "-c", program, *map(str, (work, "replicas", *OPTIONS))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    (work / "program.py").write_text(program)
+    run(str(work / "program.py"), ROOT, work, "replicas", *OPTIONS)
     np.testing.assert_allclose(losses(work / "replicas"), losses(alone), rtol=1e-5)

@@ -5,14 +5,13 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TRAINING, run
+from conftest import ROOT, TRAINING, run, start
 from PIL import Image
 from reference import Array, corrected_jpeg, write_patches
 
@@ -51,12 +50,11 @@ def test_a_training_leaves_all_that_was_promised(trained):
 
 def test_kill_9_and_the_same_command_ends_as_an_unbroken_run(trained):
     log = trained.folder / "killed"
-    command = [sys.executable, ROOT / "train_car.py", trained.folder, "killed", *map(str, TRAINING)]
     told = []
     for step in (4, 8):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = start("train_car.py", trained.folder, "killed", *TRAINING)
         while not (log / f"state/step_{step}.npz").exists():
-            assert process.poll() is None, process.stdout.read()
+            assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         told.append(process.communicate()[0])
@@ -298,8 +296,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_weights_kept(records):
 
 def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(trained):
     longer = [100_000 if value == 12 else value for value in TRAINING]
-    command = [sys.executable, ROOT / "train_car.py", trained.folder, "interrupted", *map(str, longer)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = start("train_car.py", trained.folder, "interrupted", *longer)
     while not (trained.folder / "interrupted/state/step_4.npz").exists():
         assert process.poll() is None
         time.sleep(0.05)

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, run
+from filelock import FileLock
 from PIL import Image
 from test_docs import blocks_of, commands_of, first_cells, section
 
@@ -116,15 +117,23 @@ class Walks:
         return "".join(said)
 
     def _all_small(self) -> dict[str, str]:
+        """All of them at once; where another process of pytest walked them, what it printed."""
+        printed = self._place / "printed"
+        with FileLock(self._place / "lock"):
+            if not printed.exists():
+                printed.write_text(self._walk_small())
+        said = dict(re.findall(r"^walk: (\w+)\n(.*?)(?=^walk: |\Z)", printed.read_text(), re.M | re.S))
+        assert list(said) == list(self._commands)
+        return said
+
+    def _walk_small(self) -> str:
         for words in [words for walk in self._commands.values() for words in walk]:
             words += shlex.split(SMALL.get(words[0], ""))
         given = json.dumps(self._commands)
         command = [sys.executable, "-c", ONE_PROCESS]
         done = subprocess.run(command, input=given, cwd=ROOT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
-        said = dict(re.findall(r"^walk: (\w+)\n(.*?)(?=^walk: |\Z)", done.stdout, re.M | re.S))
-        assert list(said) == list(self._commands)
-        return said
+        return done.stdout
 
 
 def commands_below(folder: Path, walk: str) -> list[list[str]]:
@@ -152,8 +161,18 @@ def crop(name: str, left: int, top: int, width: int, height: int) -> Image.Image
 
 @pytest.fixture(scope="module")
 def walks(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Walks:
-    """The walks, with the pictures and programs that they begin with."""
-    place = tmp_path_factory.mktemp("walks")
+    """The walks, with the pictures and programs that they begin with; one folder for all processes of pytest."""
+    place = tmp_path_factory.getbasetemp()
+    place = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "walks"
+    place.mkdir(exist_ok=True)
+    with FileLock(place / "lock"):
+        if not (place / "python").exists():
+            make_what_they_begin_with(place, long)
+    return Walks(place, long)
+
+
+def make_what_they_begin_with(place: Path, long: bool) -> None:
+    """The pictures and programs, those of Python last."""
     for folder in ("readme/home/pictures/old_jpgs/2019", "photographs/photographs", "photographs/old_jpgs"):
         (place / folder).mkdir(parents=True)
     crop("coffee", 200, 100, 64, 48).save(place / "readme/home/pictures/old_jpgs/2019/a.jpg", quality=20)
@@ -192,7 +211,6 @@ def walks(tmp_path_factory: pytest.TempPathFactory, long: bool) -> Walks:
         ),
     ):
         (place / "python" / file).write_text(block + further)
-    return Walks(place, long)
 
 
 def names_of_test_set(log: Path) -> list[str]:

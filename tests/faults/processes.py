@@ -5,35 +5,20 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import Any
 
-from conftest import ROOT, Printed, run
+from conftest import Printed, run
+from warm import Process
 
 PATIENCE = 300  # seconds
 
 
-def start(script: str, *args: object, into: IO[str] | None = None, **options: Any) -> subprocess.Popen[str]:
-    """Start a script of the suite as a user does. What it prints can be read in the end, or goes into a file."""
-    command = [sys.executable, str(ROOT / script), *map(str, args)]
-    return subprocess.Popen(
-        command,
-        stdout=into or subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        **options,
-    )
-
-
-def end(
-    process: subprocess.Popen[str], status: int = 0, lines: int = 1, patience: float = PATIENCE
-) -> SimpleNamespace:
+def end(process: Process, status: int = 0, lines: int = 1, patience: float = PATIENCE) -> SimpleNamespace:
     """Wait for a process; check its exit status, that it tells of a fault, and in how many lines at the most."""
     out, err = process.communicate(timeout=patience)
     assert process.returncode == status, f"{process.args!r} ended with {process.returncode}\n{out}\n{err}"
@@ -48,15 +33,13 @@ def to_its_end(script: str, *args: object, status: int = 0, lines: int = 1) -> P
     return printed
 
 
-def answers_signals(process: subprocess.Popen[str]) -> bool:
+def answers_signals(process: Process) -> bool:
     """Whether it answers SIGTERM itself: a script does so as its first act (cli.start)."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
     return caught is not None and bool(int(caught[1], 16) >> signal.SIGTERM - 1 & 1)
 
 
-def wait_until(
-    moment: Callable[[], bool], process: subprocess.Popen[str], patience: float = PATIENCE
-) -> bool:
+def wait_until(moment: Callable[[], bool], process: Process, patience: float = PATIENCE) -> bool:
     """Wait until moment() is true, so many seconds at the most; false where the process ends before."""
     latest = time.monotonic() + patience
     while not moment():
@@ -74,7 +57,7 @@ def together(*jobs: Callable[[], Any]) -> list[Any]:
 
 
 def kill_often(
-    begin: Callable[[], subprocess.Popen[str]], holder: Path, check: Callable[[], None], kills: int, seed: int
+    begin: Callable[[], Process], holder: Path, check: Callable[[], None], kills: int, seed: int
 ) -> None:
     """Start the same command again and again, kill -9 at random moments of its work; let it end, and check.
 
@@ -101,7 +84,7 @@ def kill_often(
     check()
 
 
-def holds(process: subprocess.Popen[str], holder: Path) -> bool:
+def holds(process: Process, holder: Path) -> bool:
     """Whether the lock is the process's own, not one that a killed run has left."""
     try:
         return f"process {process.pid} " in holder.read_text()

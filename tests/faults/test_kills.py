@@ -4,13 +4,13 @@ import csv
 import io
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from conftest import TRAINING
-from processes import contents, kill_often, start, to_its_end, together
+from conftest import TRAINING, start
+from processes import contents, kill_often, to_its_end, together
+from warm import Process
 
 from car.journal import Journal
 
@@ -31,7 +31,7 @@ SETTINGS = (
 def kill_loader(script: str, which: str, records: SimpleNamespace, folder: Path, kills: int) -> None:
     expected = contents(records.folder / "tfrecords" / which)
 
-    def begin() -> subprocess.Popen[str]:
+    def begin() -> Process:
         return start(script, records.folder, "data", folder / which)
 
     def check() -> None:
@@ -63,7 +63,7 @@ def test_loader_killed_between_its_two_renamings(records: SimpleNamespace, tmp_p
 def kill_training(trained: SimpleNamespace, log: Path, kills: int) -> None:
     whole = contents(trained.log)
 
-    def begin() -> subprocess.Popen[str]:
+    def begin() -> Process:
         return start("train_car.py", trained.folder, log, *TRAINING)
 
     def check() -> None:
@@ -95,7 +95,7 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
     whole, results, begun = contents(folder / "whole", JOURNAL), folder / "results", 0
     told = told_in(whole.pop("figures.csv"))
 
-    def begin() -> subprocess.Popen[str]:
+    def begin() -> Process:
         nonlocal begun
         begun += 1
         return start(*command, results, *options, *["--skip-existing"] * (begun % 2))

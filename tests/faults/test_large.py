@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from conftest import ROOT
+from conftest import ROOT, start
 from PIL import Image
-from processes import end, start
+from processes import end
 from test_many import resident
 
 

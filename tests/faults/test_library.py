@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from conftest import ROOT
+from conftest import ROOT, start
 from PIL import Image
-from processes import contents, end, start, wait_until
+from processes import contents, end, wait_until
 from test_many import resident
 
 WIDTHS = (96, 112, 128, 160)  # pixels; the heights are three quarters
@@ -73,7 +73,7 @@ def test_a_library(tmp_path: Path, long: bool) -> None:
     results, printed = tmp_path / "results", tmp_path / "printed"
     began, told, used = time.monotonic(), list[Told](), list[tuple[float, float]]()
     with open(printed, "w") as into:
-        process = start(*command, into=into)
+        process = start(*command, stdout=into)
         assert wait_until(lambda: any(results.rglob("*.bmp")), process)
         first = time.monotonic() - began
         while process.poll() is None:

@@ -4,15 +4,15 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
-from conftest import TRAINING
-from processes import contents, end, start, to_its_end, wait_until
+from conftest import TRAINING, start
+from processes import contents, end, to_its_end, wait_until
+from warm import Process
 
 
-def refused(first: subprocess.Popen[str], folder: Path, script: str, *args: object) -> None:
+def refused(first: Process, folder: Path, script: str, *args: object) -> None:
     """A second start ends with 1 and names the first, which is paused."""
     told = to_its_end(script, *args, status=1).err
     named = f"{folder} is in use by process {first.pid} on {socket.gethostname()}: "

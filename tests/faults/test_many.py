@@ -6,9 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from conftest import ROOT
+from conftest import ROOT, start
 from PIL import Image
-from processes import end, start, to_its_end, wait_until
+from processes import end, to_its_end, wait_until
 
 
 def save_many(folder: Path, count: int) -> None:
@@ -44,7 +44,7 @@ def test_many_small_jpegs(trained: SimpleNamespace, tmp_path: Path, long: bool) 
     command = ("run_car_images.py", tmp_path, trained.log, "data", "results", *options)
     began = time.monotonic()
     with open(tmp_path / "printed", "w+") as printed:
-        process = start(*command, into=printed)
+        process = start(*command, stdout=printed)
         assert wait_until(lambda: any(results.glob("*_car.bmp")), process)
         first, work = time.monotonic() - began, processor_seconds(process.pid)
         used: list[float] = []  # MB

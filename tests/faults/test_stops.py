@@ -3,14 +3,15 @@
 import functools
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TRAINING, Trained
+from conftest import TRAINING, Trained, start
 from PIL import Image
-from processes import answers_signals, contents, end, start, to_its_end, together, wait_until
+from processes import answers_signals, contents, end, to_its_end, together, wait_until
 
 
 def test_loader_leaves_the_older_set(records: SimpleNamespace, tmp_path: Path) -> None:
@@ -61,11 +62,13 @@ def test_a_second_ctrl_c_ends_at_once(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     Image.linear_gradient("L").resize((8000, 8000)).save(tmp_path / "data/large.jpg", quality=20)
     results = tmp_path / "results"
-    process = start("run_car_images.py", tmp_path, trained.log, "data", results, "--conv", "direct")
+    process = start(
+        "run_car_images.py", tmp_path, trained.log, "data", results, "--conv", "direct", fresh=True
+    )
     assert wait_until((results / ".car_1_of_1.lock.holder").exists, process)
     time.sleep(2)
     began = time.monotonic()
-    assert process.stderr is not None
+    assert isinstance(process, subprocess.Popen) and process.stderr is not None
     process.send_signal(signal.SIGINT)
     assert "ending after this image; once more to end now" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
@@ -80,7 +83,7 @@ def test_during_the_start(
     """At any moment of the import, the check of the records, the making of the net: one line, nothing left."""
 
     def stop(moment: float, script: str, *args: object) -> None:
-        process = start(script, trained.folder, *args)
+        process = start(script, trained.folder, *args, fresh=True)
         assert wait_until(lambda: answers_signals(process), process)
         time.sleep(moment)
         process.send_signal(number)

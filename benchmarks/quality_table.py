@@ -42,6 +42,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return cli.parse(parser, argv, inputs=["folder"])
 
 
+def head(folder: str, options: str) -> None:
+    """Say by which command the next lines can be had alone."""
+    cli.say("")
+    cli.say(f"quality.py {folder} {options}".rstrip())
+
+
 def run(script: Path, *options: object) -> None:
     """Run a script of the suite; what it prints is printed."""
     subprocess.run([sys.executable, script, *map(str, options)], check=True)
@@ -52,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables. Returns the exit status."""
     args = arguments(argv)
     for options in OF_FOLDER:
-        cli.say(f"\nquality.py {args.folder} {options}")
+        head(args.folder, options)
         run(HERE / "quality.py", args.folder, *options.split())
     with tempfile.TemporaryDirectory() as scratch:
         for name, which in PICTURES:
@@ -70,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 *which,
             )
             for options in DRAWN:
-                cli.say(f"\nquality.py {name} {options}")
+                head(name, options)
                 run(HERE / "quality.py", drawn, *options.split())
     return 0
 

@@ -149,9 +149,27 @@ class Parsed(Exception):
     """The arguments were good."""
 
 
+def check_taken(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the script that words name (python SCRIPT ...) parse its own arguments, and no more."""
+    script = ROOT / words[1]
+    parse = type(cli.parser("")).parse_args
+
+    def parse_only(self: Any, args: Any = None, namespace: Any = None) -> NoReturn:
+        parse(self, args, namespace)
+        raise Parsed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("argparse.ArgumentParser.parse_args", parse_only)
+        patch.setattr(sys, "argv", words[1:])
+        patch.setattr(sys, "path", [str(script.parent), *sys.path])
+        main = runpy.run_path(str(script))["main"]
+        with pytest.raises(Parsed):
+            getattr(main, "__wrapped__", main)()
+
+
 @pytest.mark.parametrize("words", COMMANDS)
 def test_each_command_is_one_that_the_script_takes(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A script parses its own arguments, and no more; what it says to wrong ones ends it with 2."""
+    """What a script says to wrong arguments ends it with 2. They are run by test_walks.py, test_benchmarks.py."""
     if words[0] in NOT_RUN | TOOLS:
         return
     assert words[0] == "python", "say in this test what is to be done with such a command"
@@ -160,19 +178,7 @@ def test_each_command_is_one_that_the_script_takes(words: list[str], monkeypatch
         files = [word for word in words[3:] if re.fullmatch(r"[\w-]+(/[\w.-]+)+|[\w-]+\.txt|tests|\.", word)]
         assert all((ROOT / file).exists() for file in files)
         return
-    script = ROOT / words[1]
-    parse = type(cli.parser("")).parse_args
-
-    def parse_only(self: Any, args: Any = None, namespace: Any = None) -> NoReturn:
-        parse(self, args, namespace)
-        raise Parsed
-
-    monkeypatch.setattr("argparse.ArgumentParser.parse_args", parse_only)
-    monkeypatch.setattr(sys, "argv", words[1:])
-    monkeypatch.setattr(sys, "path", [str(script.parent), *sys.path])
-    main = runpy.run_path(str(script))["main"]
-    with pytest.raises(Parsed):
-        getattr(main, "__wrapped__", main)()
+    check_taken(words, monkeypatch)
 
 
 # ---- formats -------------------------------------------------------------------------------

@@ -188,23 +188,40 @@ class OnCluster:
         task = self._task_of(job, journal, corrector)
         number, _ = on_ray.processes(self._cores)
         blocks = blocks_of(job, items, number * BLOCKS_FOR_EACH)
-        work = [{"block": pickle.dumps(block)} for block in blocks]
+        while blocks:
+            lost: list[worker.Block] = []
+            for done in self._done(blocks, task, lost):
+                if done.lines:
+                    journal.take_over(done.lines)
+                    self._taken_over.append(worker.handed_in_at(task, done.block))
+                job.depth.images += done.depth.images
+                job.depth.found += done.depth.found
+                for name, saved, why in done.made:
+                    yield by_name[name], _settled(saved, BadImage(why))
+                if time.monotonic() > self._due:
+                    self.bring_back(job.results)
+            # What was handed in of blocks that were lost is no longer needed once these are done.
+            befores = {block.before for block in blocks if block.before is not None}
+            self._taken_over += [worker.handed_in_at(task, number) for number in befores]
+            # One picture of them took its process with it: each is now on its own.
+            first = 1 + max(block.number for block in blocks)
+            blocks = [] if stop.asked() else worker.one_by_one(lost, first)
+
+    def _done(
+        self, blocks: "Sequence[worker.Block]", task: "worker.Task", lost: "list[worker.Block]"
+    ) -> "Iterator[worker.Done]":
+        """What comes of blocks, as they end; those of several pictures that are lost together are in lost."""
+        from cluster import on_ray, worker
 
         def given_up(number: int) -> on_ray.Row:
-            return {"done": pickle.dumps(worker.not_done(blocks[number]))}
+            block = blocks[number]
+            lost.extend([block] if len(block.items) > 1 else [])
+            return {"done": pickle.dumps(worker.not_done(block))}
 
-        way = on_ray.through(work, worker.Worker, [task], self._cores, given_up=given_up) if work else ()
-        for row in way:
+        work = [{"block": pickle.dumps(block)} for block in blocks]
+        for row in on_ray.through(work, worker.Worker, [task], self._cores, given_up=given_up):
             done: worker.Done = pickle.loads(row["done"])
-            if done.lines:
-                journal.take_over(done.lines)
-                self._taken_over.append(worker.handed_in_at(task, done.block))
-            job.depth.images += done.depth.images
-            job.depth.found += done.depth.found
-            for name, saved, why in done.made:
-                yield by_name[name], _settled(saved, BadImage(why))
-            if time.monotonic() > self._due:
-                self.bring_back(job.results)
+            yield done
 
     def bring_back(self, results: Path) -> None:
         """Bring to a store what changed of the files that this process keeps.

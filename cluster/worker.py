@@ -43,6 +43,7 @@ class Block(NamedTuple):
     number: int
     items: Sequence[Item]
     told_apart: Mapping[str, str]  # of jobs.Job, those of this block
+    before: int | None = None  # the block with which its pictures were lost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +122,7 @@ class Worker:
     def _hand_over(self, job: jobs.Job, block: Block, results: Path, made: list[Made]) -> None:
         """Bring the results of a block to their place; a picture whose place is taken becomes a bad one."""
         task = self._task
-        handed_in = handed_in_at(task, block.number)
-        earlier = self._earlier_attempt(handed_in, results)
+        earlier = self._earlier_attempts(block, results)
         files = {picture.name: job.files_of(job.name(picture)) for picture in map(_picture_of, block.items)}
         known = {item.picture.name: item.known for item in block.items}
         ready: list[Path] = []
@@ -141,7 +141,7 @@ class Worker:
         for folder_of_some in {file.parent for file in ready} - {results}:
             storage.make_folder(task.systems, task.results / folder_of_some.relative_to(results).as_posix())
         storage.make_folder(task.systems, task.results / journal.HANDED_IN)
-        storage.put(task.systems, results / JOURNAL, handed_in)
+        storage.put(task.systems, results / JOURNAL, handed_in_at(task, block.number))
 
         def put(file: Path) -> None:
             storage.put(task.systems, file, task.results / file.relative_to(results).as_posix())
@@ -149,19 +149,23 @@ class Worker:
         with ThreadPoolExecutor(storage.TRANSFERS_AT_A_TIME) as transfers:
             list(transfers.map(put, ready))
 
-    def _earlier_attempt(self, handed_in: Address, results: Path) -> Entries:
-        """What an earlier attempt at a block wrote, before its machine was lost: then it is ours.
+    def _earlier_attempts(self, block: Block, results: Path) -> Entries:
+        """What earlier attempts at a block wrote, before their machines were lost: then it is ours.
 
         Its lines stay before those of this attempt: of some files it may have been the last one.
         """
-        if not storage.exists(self._task.systems, handed_in):
-            return {}
-        before = results.parent / "earlier.jsonl"
-        storage.fetch(self._task.systems, handed_in, before)
-        own = results / JOURNAL
-        if own.exists():
-            own.write_text(before.read_text("ascii") + own.read_text("ascii"), "ascii")
-        return journal.entries_in(before)
+        found: dict[str, list[journal.Entry]] = {}
+        for number in (block.number, block.before):
+            noted = None if number is None else handed_in_at(self._task, number)
+            if noted is None or not storage.exists(self._task.systems, noted):
+                continue
+            before, own = results.parent / "earlier.jsonl", results / JOURNAL
+            storage.fetch(self._task.systems, noted, before)
+            if own.exists() and number == block.number:
+                own.write_text(before.read_text("ascii") + own.read_text("ascii"), "ascii")
+            for name, entries in journal.entries_in(before).items():
+                found.setdefault(name, []).extend(entries)
+        return found
 
     def _check_place(self, inside: str, known: Sequence[journal.Entry]) -> None:
         """Raise BadImage where a file that is none of those known has this name in the results."""
@@ -179,10 +183,19 @@ class Worker:
 
 
 def not_done(block: Block) -> Done:
-    """What comes of a block with which all processes ended that had it in hand."""
-    why = "its process ended each time with it in hand, or with a picture of its block: too little memory?"
-    names = [item.picture.name for item in block.items]
+    """What comes of a block with which all processes ended that had it; of several pictures nothing."""
+    why = "its process ended each time with it in hand: too little memory?"
+    names = [item.picture.name for item in block.items] if len(block.items) == 1 else []
     return Done(block.number, [Made(name, None, f"{name}: {why}") for name in names], "", levels.Depth())
+
+
+def one_by_one(blocks: Sequence[Block], first: int) -> list[Block]:
+    """Blocks of one picture each in the place of these, numbered from first on."""
+    items = [(item, block) for block in blocks for item in block.items]
+    return [
+        Block(number, [item], block.told_apart, block.number)
+        for number, (item, block) in enumerate(items, start=first)
+    ]
 
 
 JOURNAL = ".car_results.jsonl"

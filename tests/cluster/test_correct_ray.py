@@ -206,6 +206,50 @@ def test_work_that_ends_each_process_is_given_up(long: bool, cluster: Cluster, t
     )
 
 
+# correct_ray.py on an engine that is played, where a picture ends each process that has it in hand. The first
+# attempt at its block got as far as writing the others: what is there of them is ours.
+WITHOUT_RAY = """
+import contextlib, pickle, sys
+
+sys.path.append(sys.argv.pop(1))
+from cluster import correct_ray, on_ray
+
+
+def through(rows, worker, arguments, cores, given_up):
+    work = worker(*arguments)
+    for number, row in enumerate(rows):
+        block = pickle.loads(row["block"])
+        rest = [item for item in block.items if item.picture.name != "picture 7.jpg"]
+        if len(rest) == len(block.items):
+            yield work(row)
+        else:
+            print("lost:", len(block.items), flush=True)
+            work({"block": pickle.dumps(block._replace(items=rest))})
+            yield given_up(number)
+
+
+on_ray.joined = lambda address: contextlib.nullcontext()
+on_ray.processes = lambda cores: (1, {})
+on_ray.through = through
+sys.exit(correct_ray.main())
+"""
+
+
+def test_a_picture_that_takes_its_process_with_it_is_left_out_alone(
+    expected: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Its block is done again picture by picture."""
+    (tmp_path / "without_ray.py").write_text(WITHOUT_RAY)
+    printed = run(str(tmp_path / "without_ray.py"), ROOT, folder, *OPTIONS, status=1).out
+    assert re.findall(r"lost: (\d+)", printed) == ["3", "1"]
+    assert "picture 7.jpg: its process ended each time with it in hand" in printed
+    assert f"corrected {NUMBER - 1} of {NUMBER + 1} images" in printed and "left out 2" in printed
+    made, script = told(contents(folder / "corrected")), told(contents(expected / "corrected"))
+    del script[0]["picture 7_car.png"]
+    assert made[0] == script[0]
+    assert made[2] == [line for line in script[2] if "picture 7.jpg" not in line]
+
+
 def test_what_cannot_be_asked_for(folder: Path) -> None:
     for option in (("--dry-run",), ("--shard", "1/2")):
         printed = run("cluster/correct_ray.py", folder, *OPTIONS, *option, status=2)

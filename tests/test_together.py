@@ -26,9 +26,9 @@ from car.errors import UserError
 
 Found = TypeVar("Found")
 
-COUNTS = (20, 7, 17)  # records of the files; 44 patches, so that 24 steps of 8 go over four epochs' ends
+COUNTS = (20, 7, 17)  # records of the files; 44 patches, so that 16 steps of 8 go over two epochs' ends
 SIDE = 16
-STEPS = 24
+STEPS = 16
 OPTIONS = (
     *("train", "val", "--residual", "--learning-rate", 1e-4, "--steps", STEPS, "--batch-size", 8),
     *("--val-every", 1, "--val-patches", 8, "--conv", "direct", "--augment"),

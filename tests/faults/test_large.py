@@ -11,7 +11,7 @@ from test_many import resident
 
 def peak(folder: Path, data: str) -> float:
     """MB that run_car_images.py takes at the most for a folder."""
-    process = start("run_car_images.py", folder, ROOT / "pretrained", data, f"of {data}")
+    process = start("run_car_images.py", folder, ROOT / "pretrained", data, f"of {data}", fresh=True)
     most = 0.0
     while process.poll() is None:
         most = max(most, resident(process.pid))

@@ -30,13 +30,14 @@ def jpeg_of(width: int, quality: int) -> bytes:
 
 def save_library(folder: Path, count: int, folders: int, large: int, large_width: int) -> None:
     """A tree by year and month. `large` pictures of that width: the first one, and others in the later years."""
-    made = {(width, q): jpeg_of(width, q) for width in (*WIDTHS, large_width) for q in QUALITIES}
+    widths = WIDTHS if large > 2 else WIDTHS[:2]  # each is a graph to be compiled
+    made = {(width, q): jpeg_of(width, q) for width in (*widths, large_width) for q in QUALITIES}
     largest = {0, *(count // 2 + count * number // (2 * large) for number in range(1, large))}
     for number in range(count):
         place = number * folders // count
         path = folder / f"{1999 + place // 12}/{place % 12 + 1:02} Müller & Söhne/IMG_{number:05}.JPG"
         path.parent.mkdir(parents=True, exist_ok=True)
-        width = large_width if number in largest else WIDTHS[number % 4]
+        width = large_width if number in largest else widths[number % len(widths)]
         path.write_bytes(made[width, QUALITIES[number // 4 % 4]])
 
 

@@ -97,7 +97,7 @@ def test_each_mutated_record_file_is_refused(tmp_path: Path, long: bool) -> None
     file = tmp_path / "set/train_2.tfrecords"
     good = file.read_bytes()
     own = st.one_of(*[reordered(good)] * 2).filter(lambda data: data != good)
-    count = 2000 if long else 200
+    count = 2000 if long else 100
     numbered = 0
     for mutant in examples(st.one_of(harmed(good), own), count):
         file.write_bytes(mutant)
@@ -123,7 +123,7 @@ def test_with_nothing_beside_them_damage_is_seen_by_the_checksums(tmp_path: Path
     good = file.read_bytes()
     frames = frames_of(good)
     assert check_records(tmp_path / "set").total == 12
-    for mutant in examples(harmed(good), 2000 if long else 200):
+    for mutant in examples(harmed(good), 2000 if long else 100):
         file.write_bytes(mutant)
         try:
             taken = check_records(tmp_path / "set").total
@@ -157,7 +157,7 @@ def test_each_mutated_split_file_is_refused_or_harmless(tmp_path: Path, long: bo
         path.write_bytes(edit)
         assert "split.json" in refusal(tmp_path / "set")
     refused = 0
-    mutants = examples(harmed(good), 2000 if long else 200)
+    mutants = examples(harmed(good), 2000 if long else 100)
     for mutant in mutants:
         path.write_bytes(mutant)
         try:

@@ -222,6 +222,16 @@ def test_crops_of_colours(sheets: list[Any]) -> None:
     assert len(sheets) == 4 and all(row.width > 4 * crops.SIDE * crops.MAGNIFIED - 1 for row in sheets)
 
 
+def test_a_folder_by_ray(long: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    if not long:
+        pytest.skip("with --long: a start of Ray")
+    pytest.importorskip("ray", reason="cluster/requirements.txt")
+    import ray_folder
+
+    assert ray_folder.main(["--count", "10", "--rounds", "1"]) == 0
+    assert "10 JPGs of 320x240: script" in (printed := capsys.readouterr().out) and "results equal" in printed
+
+
 def test_blocks_of_ray(
     long: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

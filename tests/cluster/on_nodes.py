@@ -32,9 +32,9 @@ def start(script: str, *arguments: object, **options: Any) -> subprocess.Popen[s
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def end(process: subprocess.Popen[str], status: int) -> tuple[str, str]:
+def end(process: subprocess.Popen[str], status: int, patience: float = PATIENCE) -> tuple[str, str]:
     """Wait for its end; check its exit status. Returns what it wrote."""
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=patience)
     assert process.returncode == status and "Traceback" not in err, out + err
     return out, err
 

@@ -206,6 +206,31 @@ def test_work_that_ends_each_process_is_given_up(long: bool, cluster: Cluster, t
     )
 
 
+def test_two_thousand_pictures_on_three_nodes(long: bool, tmp_path: Path) -> None:
+    """A node removed after 500 results, a process killed after 1,000, five bad pictures."""
+    if not long:
+        pytest.skip("with --long: ten minutes")
+    (tmp_path / "photographs").mkdir()
+    rng = np.random.default_rng(4)
+    for number in range(2000):
+        rough = Image.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8))
+        file = tmp_path / f"photographs/{number}.jpg"
+        rough.resize((64, 48), Image.Resampling.BICUBIC).save(file, quality=10 + number % 80)
+    for number in range(5):
+        (tmp_path / f"photographs/bad {number}.jpg").write_bytes(b"no picture")
+    run("run_car_images.py", tmp_path, *OPTIONS, status=1, timeout=3600)
+    (tmp_path / "corrected").rename(tmp_path / "by the script")
+    with nodes(3) as three:
+        process = start("correct_ray.py", tmp_path, *OPTIONS, "--address", three.address)
+        wait_for(lambda: len(results_in(tmp_path)) > 500, process)
+        three.remove_node(three.list_all_nodes[-1], allow_graceful=False)
+        wait_for(lambda: len(results_in(tmp_path)) > 1000, process)
+        kill_a_worker(three.head_node)
+        out, _ = end(process, 1, patience=3600)
+    assert "corrected 2000 of 2005 images" in out and "left out 5" in out
+    assert told(contents(tmp_path / "corrected")) == told(contents(tmp_path / "by the script"))
+
+
 # correct_ray.py on an engine that is played, where a picture ends each process that has it in hand. The first
 # attempt at its block got as far as writing the others: what is there of them is ours.
 WITHOUT_RAY = """

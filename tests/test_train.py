@@ -156,7 +156,7 @@ def test_training_by_header(tmp_path):
     np.testing.assert_array_equal(fitted["layer2_kernel"], before["layer2_kernel"])
 
     options = ("--residual", "--by-header", "--mirror", "--steps", 2, "--batch-size", 8, "--val-every", 1)
-    options = (*options, "--learning-rate", 1e-6, "--conv", "direct")
+    options = (*options, "--learning-rate", 1e-6, "--conv", "direct", "--val-patches", 256)
     data = ("train", "val", *options)
     run("train_car.py", tmp_path, "log", *data, "--loss-border", 16, "--init", "start")
     rows = losses(tmp_path / "log")

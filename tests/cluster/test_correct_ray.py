@@ -318,7 +318,7 @@ class Moody:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Moody, str]]:
     """A store of objects on this machine, and its port."""
-    server = pytest.importorskip("moto.server")
+    server = pytest.importorskip("moto.server", reason="tests/requirements-long.txt")
     serving = pytest.importorskip("werkzeug.serving")
     moody = Moody(server.DomainDispatcherApplication(server.create_backend_app))
     made = serving.make_server("127.0.0.1", 0, moody, threaded=True)

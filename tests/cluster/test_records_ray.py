@@ -76,7 +76,9 @@ class Store:
 
 @pytest.fixture(scope="module")
 def store(cluster: Cluster) -> Iterator[Store]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server = pytest.importorskip("moto.server", reason="tests/requirements-long.txt").ThreadedMotoServer(
+        port=0
+    )
     server.start()
     yield Store(f"http://127.0.0.1:{server.get_host_and_port()[1]}")
     server.stop()

@@ -44,7 +44,7 @@ def kill_loader(script: str, which: str, records: SimpleNamespace, folder: Path,
 
 
 def test_loaders(records: SimpleNamespace, tmp_path: Path, long: bool) -> None:
-    kills = 50 if long else 3
+    kills = 50 if long else 2
     together(
         lambda: kill_loader("load_train_data.py", "train", records, tmp_path / "1", kills),
         lambda: kill_loader("load_val_data.py", "val", records, tmp_path / "2", kills),
@@ -114,7 +114,7 @@ def kill_correction(trained: SimpleNamespace, folder: Path, kills: int) -> None:
 
 
 def test_training_and_correction(trained: SimpleNamespace, tmp_path: Path, long: bool) -> None:
-    kills = 50 if long else 3
+    kills = 50 if long else 2
     together(
         lambda: kill_training(trained, tmp_path / "log", kills),
         lambda: kill_correction(trained, tmp_path, kills),

@@ -24,7 +24,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from car import cli, files, optimizers, split, stop
@@ -128,14 +127,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("argument --precision: the fast form is one of float32; leave --conv out")
     if args.loss_border < 0 or not args.learning_rate > 0:
         parser.error("--loss-border must be at least 0 and --learning-rate above 0")
-    if (
-        args.optimizer == "muon"
-        and tuple(map(int, version("keras").split(".")[:2])) < optimizers.MUON_SINCE_KERAS
-    ):
-        parser.error(
-            f"argument --optimizer: muon needs Keras 3.13 or later, which needs Python 3.11 or later; "
-            f"this is Keras {version('keras')}"
-        )
+    if args.optimizer == "muon" and (why := optimizers.why_no_muon()):
+        parser.error(f"argument --optimizer: {why}")
     if args.init:
         args.init = args.workdir / args.init
         if not args.init.is_dir():

@@ -1,5 +1,6 @@
 """The optimizers of training, and how their learning rate falls. Keras is loaded where one is made."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -10,6 +11,14 @@ Rate: TypeAlias = "float | keras.optimizers.schedules.LearningRateSchedule"
 MUON_SINCE_KERAS = (3, 13)  # the Muon of older ones takes steps of another size
 # At full rate from the first step on, Muon switches maps off that never come back.
 COSINE_WARM_UP_STEPS = 300  # a tenth of all at the most
+
+
+def why_no_muon() -> str:
+    """In words that Muon cannot be had from the Keras of this machine, which is not loaded; "" where it can."""
+    found = version("keras")
+    if tuple(map(int, found.split(".")[:2])) >= MUON_SINCE_KERAS:
+        return ""
+    return f"muon needs Keras 3.13 or later, which needs Python 3.11 or later; this is Keras {found}"
 
 
 def make(name: str, rate: Rate) -> "keras.optimizers.Optimizer":

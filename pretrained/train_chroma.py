@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from car import cli, stop
+from car import cli, optimizers, stop
 from car.errors import Stopped, UserError
 
 if TYPE_CHECKING:  # what loads numpy or TensorFlow is imported where it is used, once the arguments are good
@@ -55,7 +55,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=cli.positive, default=9000, metavar="N", help="(9000)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="R", help="(0.001)")
     parser.add_argument("--seed", type=cli.seed, default=0, help="(0)")
-    return cli.parse(parser, argv, inputs=["log", "folders", "val"])
+    args = cli.parse(parser, argv, inputs=["log", "folders", "val"])
+    if why := optimizers.why_no_muon():
+        parser.error(why)
+    return args
 
 
 # ---- examples ------------------------------------------------------------------------------
@@ -169,7 +172,7 @@ def train(net: "ChromaNet", of_sampling: "Sequence[Sequence[Example]]", args: ar
     import tensorflow as tf
 
     import model_car
-    from car import changes, optimizers
+    from car import changes
 
     optimizer = optimizers.muon(optimizers.cosine(args.learning_rate, args.steps))
     variables = net.trainable_variables

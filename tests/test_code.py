@@ -16,6 +16,8 @@ COMMANDS = {"car-load-train", "car-load-val", "car-records", "car-train", "car-c
 
 @pytest.mark.parametrize("command", ["ruff check", "ruff format --check --diff", "mypy"])
 def test_the_code_is_clean(command: str) -> None:
+    if command == "mypy" and sys.version_info < (3, 11):
+        pytest.skip("NumPy 2.2, the last one for Python 3.10, has other types")
     done = subprocess.run([sys.executable, "-m", *command.split()], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

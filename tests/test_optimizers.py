@@ -16,15 +16,20 @@ def test_the_rate_rises_for_300_steps_and_falls_to_a_hundredth() -> None:
     assert at[10_000] == pytest.approx(2e-5)
 
 
+@pytest.mark.parametrize("found, told", [("3.12.4", "this is Keras 3.12.4"), ("3.13.0", ""), ("4.0", "")])
+def test_muon_of_older_kerases_is_not_taken(monkeypatch: pytest.MonkeyPatch, found: str, told: str) -> None:
+    monkeypatch.setattr(optimizers, "version", lambda name: found)
+    why = optimizers.why_no_muon()
+    assert bool(why) == bool(told) and told in why
+
+
 def test_a_short_run_rises_for_a_tenth_of_it() -> None:
     rate = optimizers.cosine(1e-3, 50)
     assert float(rate(5)) == pytest.approx(1e-3) and float(rate(4)) < 1e-3
     assert float(optimizers.cosine(1e-3, 9)(0)) == pytest.approx(1e-3)  # too short to rise
 
 
-@pytest.mark.skipif(
-    tuple(map(int, keras.__version__.split(".")[:2])) < optimizers.MUON_SINCE_KERAS, reason="older Keras"
-)
+@pytest.mark.skipif(bool(optimizers.why_no_muon()), reason="older Keras")
 def test_muon_makes_the_update_of_a_kernel_orthogonal_but_not_of_the_last_layer() -> None:
     rng = np.random.default_rng(0)
     gradient = rng.normal(size=(64, 16)).astype(np.float32) * np.arange(1, 17, dtype=np.float32)

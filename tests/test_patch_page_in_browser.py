@@ -58,6 +58,7 @@ def test_losses_are_told_where_the_mouse_the_keys_or_a_finger_point(training: "P
 def test_losses_are_there_as_a_table_too(training: "Page") -> None:
     training.get_by_text("All losses").click()
     rows = training.locator(".losses tbody tr")
+    rows.first.wait_for()
     assert rows.count() == 4 and rows.nth(1).locator("th").inner_text() == "4"
     assert training.locator(".losses thead").inner_text().split("\t")[3] == "val loss"
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ import pytest
 from conftest import ROOT, TRAINING, run, start
 from PIL import Image
 from reference import Array, corrected_jpeg, write_patches
+
+from car import optimizers
 
 
 def losses(log: Path) -> Array:
@@ -124,7 +125,7 @@ def test_the_faithful_net_trains_with_no_options_but_size(records, tmp_path):
     further = (*options, "--schedule", "cosine", "--augment", "--loss-border", 9, "--init", "log")
     further = (*further, "--conv", "direct", "--precision", "bfloat16")  # which a faithful net does not take
     muon = ("--optimizer", "muon")
-    if tuple(map(int, version("keras").split(".")[:2])) < (3, 13):  # that is, on Python 3.10
+    if optimizers.why_no_muon():  # on Python 3.10
         printed = run("train_car.py", tmp_path, "log2", *data, *further, *muon, status=2)
         assert "muon needs Keras 3.13" in printed.err and not (tmp_path / "log2").exists()
         muon = ()

@@ -14,7 +14,7 @@ COSINE_WARM_UP_STEPS = 300  # a tenth of all at the most
 
 
 def why_no_muon() -> str:
-    """In words that Muon cannot be had from the Keras of this machine, which is not loaded; "" where it can."""
+    """In words that the Keras of this machine, which is not loaded, has no Muon; "" where it has."""
     found = version("keras")
     if tuple(map(int, found.split(".")[:2])) >= MUON_SINCE_KERAS:
         return ""

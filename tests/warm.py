@@ -25,14 +25,15 @@ SECONDS_BETWEEN_LOOKS = 0.002
 class Script:
     """A script that runs in a fork; what tests need of subprocess.Popen is as there."""
 
-    def __init__(self, args: Sequence[str], notes: Path) -> None:
-        """notes: where the fork writes what it is and what it prints."""
-        self.args, self.returncode, self._notes = list(args), None, notes
+    returncode: int | None = None
+
+    def __init__(self, args: Sequence[str], notes: Path, parent: subprocess.Popen[str]) -> None:
+        """notes: where the fork writes what it is and what it prints; parent: the process that forks."""
+        self.args, self._notes = list(args), notes
         while not (pid := self._noted("pid")):
+            assert parent.poll() is None, "the process that has TensorFlow loaded has ended"
             time.sleep(SECONDS_BETWEEN_LOOKS)
         self.pid = int(pid)
-
-    returncode: int | None
 
     def _noted(self, name: str) -> str:
         """What stands in a note that is complete."""
@@ -96,7 +97,7 @@ class Warm:
         notes.mkdir()
         work = json.dumps([command, cwd, dict(environment), str(notes)])
         print(work, file=self._process.stdin, flush=True)
-        return Script(command, notes)
+        return Script(command, notes, self._process)
 
     def end(self) -> None:
         """End it, and the scripts that it runs."""

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,26 +78,28 @@ class Warm:
         self._process: subprocess.Popen[str] | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="warm_")
         self._count = 0
+        self._lock = threading.Lock()
         self.allowed = hasattr(os, "fork")
 
     def start(self, command: Sequence[str], cwd: str, environment: Mapping[str, str]) -> Script:
         """Start a script with its arguments, in a folder."""
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**AS_SCRIPTS_HAVE_IT, **os.environ},
-                text=True,
-                start_new_session=True,
-            )
-        assert self._process.stdin
-        self._count += 1
-        notes = Path(self._folder.name, str(self._count))
-        notes.mkdir()
-        work = json.dumps([command, cwd, dict(environment), str(notes)])
-        print(work, file=self._process.stdin, flush=True)
+        with self._lock:  # tests start scripts from several threads
+            if self._process is None:
+                self._process = subprocess.Popen(
+                    [sys.executable, __file__],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={**AS_SCRIPTS_HAVE_IT, **os.environ},
+                    text=True,
+                    start_new_session=True,
+                )
+            assert self._process.stdin
+            self._count += 1
+            notes = Path(self._folder.name, str(self._count))
+            notes.mkdir()
+            work = json.dumps([command, cwd, dict(environment), str(notes)])
+            print(work, file=self._process.stdin, flush=True)
         return Script(command, notes, self._process)
 
     def end(self) -> None:

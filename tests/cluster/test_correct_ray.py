@@ -223,7 +223,7 @@ def test_two_thousand_pictures_on_three_nodes(long: bool, tmp_path: Path) -> Non
     with nodes(3) as three:
         process = start("correct_ray.py", tmp_path, *OPTIONS, "--address", three.address)
         wait_for(lambda: len(results_in(tmp_path)) > 500, process)
-        three.remove_node(three.list_all_nodes[-1], allow_graceful=False)
+        three.remove_node(three.list_all_nodes()[-1], allow_graceful=False)
         wait_for(lambda: len(results_in(tmp_path)) > 1000, process)
         kill_a_worker(three.head_node)
         out, _ = end(process, 1, patience=3600)

@@ -215,7 +215,8 @@ class OnCluster:
 
         def given_up(number: int) -> on_ray.Row:
             block = blocks[number]
-            lost.extend([block] if len(block.items) > 1 else [])
+            if len(block.items) > 1:
+                lost.append(block)
             return {"done": pickle.dumps(worker.not_done(block))}
 
         work = [{"block": pickle.dumps(block)} for block in blocks]
@@ -232,10 +233,8 @@ class OnCluster:
         from cluster import storage
 
         began = time.monotonic()
-        kept = (
-            [path for pattern in KEPT for path in results.glob(pattern)] if self._image.holds(results) else []
-        )
-        for path in kept:
+        patterns = KEPT if self._image.holds(results) else ()
+        for path in (path for pattern in patterns for path in results.glob(pattern)):
             if self._brought.get(path) != (changed := path.stat().st_mtime_ns):
                 storage.put(self._image.systems, path, self._image.address_of(path))
                 self._brought[path] = changed

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Trained(NamedTuple):
     out: str
 
 
-def run(script: str, *args: object, status: int = 0, timeout: float = 300, **options: Any) -> Printed:
+def run(script: str | Path, *args: object, status: int = 0, timeout: float = 300, **options: Any) -> Printed:
     """Run a script of the suite as from the shell; check its exit status. options: of start."""
     process = start(script, *args, **options)
     try:
@@ -53,7 +54,7 @@ def run(script: str, *args: object, status: int = 0, timeout: float = 300, **opt
     return Printed(out, err)
 
 
-def start(script: str, *args: object, fresh: bool = False, **options: Any) -> Process:
+def start(script: str | Path, *args: object, fresh: bool = False, **options: Any) -> Process:
     """Start a script of the suite as from the shell; what it prints can be read in the end.
 
     fresh: in a process of its own, whatever the options (of subprocess.Popen).
@@ -63,6 +64,25 @@ def start(script: str, *args: object, fresh: bool = False, **options: Any) -> Pr
         return WARM.start(command, str(options.get("cwd", Path.cwd())), options.get("env", os.environ))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     return subprocess.Popen([sys.executable, *command], **{**pipes, **options})
+
+
+# A program that prepares what a script then finds; the script is its first argument.
+PREPARED = """
+import os, runpy, sys
+sys.argv.pop(0)
+sys.path[0] = {root!r}
+{code}
+sys.path[0] = os.path.dirname(sys.argv[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def prepared(code: str, script: str) -> tuple[Path, Path]:
+    """What run and start take in the place of a script, so that this code runs before it."""
+    descriptor, program = tempfile.mkstemp(".py", dir=WARM.folder)
+    with open(descriptor, "w") as file:
+        file.write(PREPARED.format(root=str(ROOT), code=code))
+    return Path(program), ROOT / script
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

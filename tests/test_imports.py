@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TRAINING, Printed, Records, run
+from conftest import ROOT, TRAINING, Printed, Records, prepared, run
 from PIL import Image
 
 MODULES = sorted(f"car.{path.stem}" for path in (ROOT / "car").glob("*.py") if path.stem != "__init__")
@@ -144,24 +144,19 @@ def test_a_users_own_script_beside_ours_keeps_its_ctrl_c(tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (0, "mine\n")
 
 
-# Runs a script where what Windows lacks is gone before anything of the suite is loaded.
+# What Windows lacks, gone before anything of the suite is loaded.
 LESS = """
-import os, runpy, sys
 sys.modules["fcntl"] = None
 for name in ("O_NOFOLLOW", "pread"):
     delattr(os, name)
-sys.argv.pop(0)
-sys.path[0] = os.path.dirname(sys.argv[0])
-runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 def test_every_script_where_a_system_has_less(records: Records, tmp_path: Path) -> None:
     """No fcntl, no O_NOFOLLOW, no pread: load, look, train two steps, correct; and one run at a time holds."""
-    (tmp_path / "less.py").write_text(LESS)
 
     def with_less(script: str, *args: object) -> Printed:
-        return run(str(tmp_path / "less.py"), ROOT / script, tmp_path, *args)
+        return run(*prepared(LESS, script), tmp_path, *args)
 
     data = tmp_path / "data"
     data.mkdir()

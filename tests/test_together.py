@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import signal
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT, run, start
+from conftest import prepared, run, start
 from reference import Array, read_records, write_patches
 from test_train import free_port, losses
 from warm import Process
@@ -276,18 +275,17 @@ def test_four_processes_one_killed_and_two_elsewhere_end_as_one_alone(work: Path
     np.testing.assert_allclose(losses(log), losses(alone), rtol=1e-5)
 
 
+# Before the script: two logical devices, and a strategy over them.
+REPLICAS = """
+import functools
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+tf.distribute.MirroredStrategy = functools.partial(tf.distribute.MirroredStrategy, ["CPU:0", "CPU:1"])
+"""
+
+
 def test_two_replicas_of_one_machine_have_the_losses_of_one(work: Path, alone: Path) -> None:
     """Logical devices in the place of GPUs; they must be there before TensorFlow computes anything."""
-    program = textwrap.dedent("""
-        import functools, sys
-        sys.path.append(sys.argv.pop(1))
-        import tensorflow as tf
-        import train_car
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        tf.distribute.MirroredStrategy = functools.partial(tf.distribute.MirroredStrategy, ["CPU:0", "CPU:1"])
-        sys.exit(train_car.main(sys.argv[1:]))
-    """)
-    (work / "program.py").write_text(program)
-    run(str(work / "program.py"), ROOT, work, "replicas", *OPTIONS)
+    run(*prepared(REPLICAS, "train_car.py"), work, "replicas", *OPTIONS)
     np.testing.assert_allclose(losses(work / "replicas"), losses(alone), rtol=1e-5)

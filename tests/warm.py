@@ -76,7 +76,8 @@ class Warm:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="warm_")
+        self._scratch = tempfile.TemporaryDirectory(prefix="warm_")
+        self.folder = Path(self._scratch.name)  # for the time of the tests
         self._count = 0
         self._lock = threading.Lock()
         self.allowed = hasattr(os, "fork")
@@ -96,7 +97,7 @@ class Warm:
                 )
             assert self._process.stdin
             self._count += 1
-            notes = Path(self._folder.name, str(self._count))
+            notes = self.folder / str(self._count)
             notes.mkdir()
             work = json.dumps([command, cwd, dict(environment), str(notes)])
             print(work, file=self._process.stdin, flush=True)
@@ -107,7 +108,7 @@ class Warm:
         if self._process:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.communicate()
-        self._folder.cleanup()
+        self._scratch.cleanup()
 
 
 # ---- in the process ------------------------------------------------------------------------

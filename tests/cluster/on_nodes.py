@@ -1,16 +1,15 @@
 """Clusters of several nodes on this machine, and commands that work on them and lose parts of them."""
 
 import contextlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import conftest
 import psutil
-from conftest import ROOT
 from ray.cluster_utils import Cluster
+from warm import Process
 
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 PATIENCE = 240  # seconds
@@ -26,20 +25,19 @@ def nodes(number: int) -> Iterator[Cluster]:
     made.shutdown()
 
 
-def start(script: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+def start(script: str, *arguments: object) -> Process:
     """Start a command of cluster/ as a user does."""
-    command = [sys.executable, str(ROOT / "cluster" / script), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return conftest.start(f"cluster/{script}", *arguments, fresh=True)
 
 
-def end(process: subprocess.Popen[str], status: int, patience: float = PATIENCE) -> tuple[str, str]:
+def end(process: Process, status: int, patience: float = PATIENCE) -> tuple[str, str]:
     """Wait for its end; check its exit status. Returns what it wrote."""
     out, err = process.communicate(timeout=patience)
     assert process.returncode == status and "Traceback" not in err, out + err
     return out, err
 
 
-def wait_for(moment: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_for(moment: Callable[[], object], process: Process) -> None:
     """Wait until moment() is true; the process must not end before."""
     latest = time.monotonic() + PATIENCE
     while not moment():

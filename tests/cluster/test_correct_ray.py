@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, prepared, run
 from PIL import Image
 
 pytest.importorskip("ray")
@@ -234,10 +234,8 @@ def test_two_thousand_pictures_on_three_nodes(long: bool, tmp_path: Path) -> Non
 # correct_ray.py on an engine that is played, where a picture ends each process that has it in hand. The first
 # attempt at its block got as far as writing the others: what is there of them is ours.
 WITHOUT_RAY = """
-import contextlib, pickle, sys
-
-sys.path.append(sys.argv.pop(1))
-from cluster import correct_ray, on_ray
+import contextlib, pickle
+from cluster import on_ray
 
 
 def through(rows, worker, arguments, cores, given_up):
@@ -256,16 +254,12 @@ def through(rows, worker, arguments, cores, given_up):
 on_ray.joined = lambda address: contextlib.nullcontext()
 on_ray.processes = lambda cores: (1, {})
 on_ray.through = through
-sys.exit(correct_ray.main())
 """
 
 
-def test_a_picture_that_takes_its_process_with_it_is_left_out_alone(
-    expected: Path, folder: Path, tmp_path: Path
-) -> None:
+def test_a_picture_that_takes_its_process_with_it_is_left_out_alone(expected: Path, folder: Path) -> None:
     """Its block is done again picture by picture."""
-    (tmp_path / "without_ray.py").write_text(WITHOUT_RAY)
-    printed = run(str(tmp_path / "without_ray.py"), ROOT, folder, *OPTIONS, status=1).out
+    printed = run(*prepared(WITHOUT_RAY, "cluster/correct_ray.py"), folder, *OPTIONS, status=1).out
     assert re.findall(r"lost: (\d+)", printed) == ["3", "1"]
     assert "picture 7.jpg: its process ended each time with it in hand" in printed
     assert f"corrected {NUMBER - 1} of {NUMBER + 1} images" in printed and "left out 2" in printed

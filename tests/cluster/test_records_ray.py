@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, run
+from conftest import prepared, run
 from PIL import Image
 
 pytest.importorskip("ray")
@@ -98,10 +98,8 @@ def said(text: str) -> list[str]:
 # records_ray.py on an engine that is played: last work first, and twice, as where a machine is lost that had done
 # it. Ray itself is at work in test_correct_ray.py, and here with --long.
 WITHOUT_RAY = """
-import contextlib, sys
-
-sys.path.append(sys.argv.pop(1))
-from cluster import on_ray, records_ray
+import contextlib
+from cluster import on_ray
 
 
 def through(rows, worker, arguments, cores=1, on_gpus=True, given_up=None):
@@ -112,7 +110,6 @@ def through(rows, worker, arguments, cores=1, on_gpus=True, given_up=None):
 
 on_ray.joined = lambda address: contextlib.nullcontext()
 on_ray.through = through
-sys.exit(records_ray.main())
 """
 
 
@@ -120,8 +117,7 @@ def test_work_in_any_order_and_twice_is_the_loaders(pictures: Path, tmp_path: Pa
     options = ("data", tmp_path / "set", "--recursive", *SPARSE)
     expected = run("load_train_data.py", pictures, *options, status=1)
     (tmp_path / "set").rename(tmp_path / "expected")
-    (tmp_path / "without_ray.py").write_text(WITHOUT_RAY)
-    printed = run(str(tmp_path / "without_ray.py"), ROOT, pictures, *options, status=1)
+    printed = run(*prepared(WITHOUT_RAY, "cluster/records_ray.py"), pictures, *options, status=1)
     check_the_same(printed.out, expected.out, tmp_path)
 
 
@@ -129,7 +125,7 @@ def check_the_same(out: str, expected: str, folder: Path) -> None:
     assert "left out: deeper/picture 7" in out and "skipped, smaller than 32x32: 1 (deeper/picture 5)" in out
     assert said(out) == said(expected)
     assert contents(folder / "set") == contents(folder / "expected")
-    assert not any(path.name.startswith(".") for path in folder.iterdir())
+    assert sorted(path.name for path in folder.iterdir()) == ["expected", "set"]
 
 
 def test_a_worker_killed_in_the_middle(cluster: Cluster, pictures: Path, tmp_path: Path) -> None:

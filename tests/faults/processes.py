@@ -26,7 +26,7 @@ def end(process: Process, status: int = 0, lines: int = 1, patience: float = PAT
     return SimpleNamespace(out=out, err=err)
 
 
-def to_its_end(script: str, *args: object, status: int = 0, lines: int = 1) -> Printed:
+def to_its_end(script: str | Path, *args: object, status: int = 0, lines: int = 1) -> Printed:
     """Run a script to its end, where nothing is to happen on the way; check as end does."""
     printed = run(script, *args, status=status)
     assert printed.err.count("\n") <= lines, printed.err

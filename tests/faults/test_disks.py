@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, TRAINING, start
+from conftest import TRAINING, prepared, start
 from processes import contents, end, to_its_end, together, wait_until
 
 Mount = Callable[[str], Path]
@@ -36,14 +36,9 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-# Runs a script none of whose files may grow beyond a size, as by `ulimit -f`.
-LIMITED = """
-import os, resource, runpy, sys
-_, size, *sys.argv = sys.argv
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
-sys.path[0] = os.path.dirname(sys.argv[0])
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+def limit(size: int) -> str:
+    """Code after which no file may grow beyond size bytes, as by `ulimit -f`."""
+    return f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
 
 
 def test_disk_full_for_a_loader(records: SimpleNamespace, mount: Mount) -> None:
@@ -76,7 +71,6 @@ def test_disk_full_for_a_training(trained: SimpleNamespace, mount: Mount, size: 
 
 def test_a_limit_on_files(trained: SimpleNamespace, tmp_path: Path) -> None:
     """`ulimit -f`, in all the scripts that write."""
-    (tmp_path / "limited.py").write_text(LIMITED)
     folder = trained.folder
     cases: list[tuple[int, Path, tuple[object, ...]]] = [
         (100_000, tmp_path / "set", ("load_train_data.py", folder, "data", tmp_path / "set")),
@@ -91,11 +85,11 @@ def test_a_limit_on_files(trained: SimpleNamespace, tmp_path: Path) -> None:
 
     def fail(size: int, path: Path, command: tuple[object, ...]) -> None:
         script, *args = command
-        told = to_its_end(str(tmp_path / "limited.py"), size, ROOT / str(script), *args, status=1).err
+        told = to_its_end(*prepared(limit(size), str(script)), *args, status=1).err
         assert str(path) in told and "File too large" in told
 
     together(*(functools.partial(fail, *case) for case in cases))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["limited.py", "log", "results"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "results"]
     assert not any(name.startswith(".") or name.endswith(".bmp") for name in contents(tmp_path / "results"))
 
 
